@@ -1,0 +1,1 @@
+"""Values that travel between the rooms. No torch, no disk, no clock."""

@@ -1,0 +1,80 @@
+"""What the compare stage hands on: estimates per arm, and contrasts of the candidate with each baseline."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rsa_ops.core.digest import Digest
+from rsa_ops.core.estimate import Estimate, PairedResult
+from rsa_ops.core.record import Record, Value
+
+ALL = "all"
+
+
+class SliceScore(Value):
+    """An arm's primary score on one slice, mean over seeds. `slice` reads `vector=xss`."""
+
+    slice: str
+    score: Estimate
+    assessable: bool
+
+
+class ArmSummary(Value):
+    """One arm over all its seeds. `metrics` and `robustness` are keyed by metric and by perturbation."""
+
+    arm: str
+    seeds: tuple[int, ...]
+    artifact_digests: tuple[Digest, ...]
+    metrics: dict[str, Estimate]
+    robustness: dict[str, Estimate]
+    slices: tuple[SliceScore, ...]
+    latency_ms: dict[str, float]
+
+    @property
+    def worst_slice(self) -> SliceScore | None:
+        """The slice with the lowest score among those large enough to judge."""
+        judged = [entry for entry in self.slices if entry.assessable]
+        return min(judged, key=lambda entry: entry.score.value) if judged else None
+
+
+class Contrast(Value):
+    """Candidate against one baseline, on one metric and one population (`all` or a slice)."""
+
+    metric: str
+    population: str
+    candidate: str
+    baseline: str
+    result: PairedResult
+
+    @property
+    def name(self) -> str:
+        """`accuracy, rsa against full` or with ` on vector=xss`."""
+        where = "" if self.population == ALL else f" on {self.population}"
+        return f"{self.metric}{where}, {self.candidate} against {self.baseline}"
+
+
+class Comparison(Record):
+    """`comparison.json`."""
+
+    schema_: Literal["rsa_ops/comparison/v1"] = Field(default="rsa_ops/comparison/v1", alias="schema")
+
+    candidate: str
+    baselines: tuple[str, ...]
+    primary_metric: str
+    test_digest: Digest
+    examples: int
+    arms: tuple[ArmSummary, ...]
+    contrasts: tuple[Contrast, ...]
+
+    def arm(self, name: str) -> ArmSummary | None:
+        """The summary of one arm, or None."""
+        return next((arm for arm in self.arms if arm.arm == name), None)
+
+    def contrast(self, metric: str, baseline: str, population: str = ALL) -> Contrast | None:
+        """The contrast with one baseline on one metric and population, or None."""
+        for entry in self.contrasts:
+            if (entry.metric, entry.baseline, entry.population) == (metric, baseline, population):
+                return entry
+        return None

@@ -1,0 +1,136 @@
+"""Bytes on disk: written whole or not at all, and named by their digest."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from rsa_ops.core.digest import Digest, digest_parts
+from rsa_ops.core.record import Record
+from rsa_ops.errors import MissingError, UsageError
+
+_CHUNK = 1 << 20
+R = TypeVar("R", bound=Record)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a read-only place into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MissingError(
+                f"no space left on the disk of {path}",
+                hint="Free some space and run again; finished work is kept and nothing was half-written.",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise UsageError(
+                f"may not write {path}: {error.strerror}", hint="Choose another folder."
+            ) from error
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds either its old bytes or all of the new ones, even after a crash."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8 text."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record as JSON."""
+    write_text(path, record.to_json())
+
+
+def read_record(kind: type[R], path: Path) -> R:
+    """Read a record of `kind` from `path`.
+
+    Raises:
+        MissingError: no such file.
+        IntegrityError: not such a record.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingError(
+            f"{path} is not there", hint=f"It should hold a {kind.schema_name()} record."
+        ) from error
+    return kind.from_json(data, str(path))
+
+
+@contextmanager
+def fresh_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, and is removed when it does not."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield work
+            for file in sorted(work.rglob("*")):
+                if file.is_file():
+                    _sync_file(file)
+            os.chmod(work, 0o755)
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(work, path)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def digest_file(path: Path) -> Digest:
+    """SHA-256 of a file's bytes."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            hasher.update(chunk)
+    return "sha256:" + hasher.hexdigest()
+
+
+def digest_folder(folder: Path) -> Digest:
+    """SHA-256 over the sorted relative names and digests of all files below `folder`."""
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    return digest_parts(part.encode() for name in names for part in (name, digest_file(folder / name)))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Total size in bytes of all files below `folder`."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
