@@ -112,7 +112,7 @@ def _count(problems: int) -> str:
     return "1 problem" if problems == 1 else f"{problems} problems"
 
 
-class DataRefused(RsaOpsError):
+class DataRefused(RsaOpsError):  # noqa: N818  the field's word
     """The data is not fit for training or judging."""
 
     exit_code = ExitCode.DATA_REFUSED
@@ -136,5 +136,5 @@ class MissingError(RsaOpsError):
     exit_code = ExitCode.MISSING
 
 
-class CellFailed(MissingError):
+class CellFailed(MissingError):  # noqa: N818  the field's word
     """A training or benchmark cell ended without a result; the message is the reason."""

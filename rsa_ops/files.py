@@ -32,9 +32,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 hint="Free some space and run again; finished work is kept and nothing was half-written.",
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UsageError(
-                f"may not write {path}: {error.strerror}", hint="Choose another folder."
-            ) from error
+            raise UsageError(f"may not write {path}: {error.strerror}", hint="Choose another folder.") from error
         raise
 
 
@@ -48,8 +46,8 @@ def write_bytes(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -76,9 +74,7 @@ def read_record(kind: type[R], path: Path) -> R:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise MissingError(
-            f"{path} is not there", hint=f"It should hold a {kind.schema_name()} record."
-        ) from error
+        raise MissingError(f"{path} is not there", hint=f"It should hold a {kind.schema_name()} record.") from error
     return kind.from_json(data, str(path))
 
 
@@ -93,10 +89,10 @@ def fresh_folder(path: Path) -> Iterator[Path]:
             for file in sorted(work.rglob("*")):
                 if file.is_file():
                     _sync_file(file)
-            os.chmod(work, 0o755)
+            work.chmod(0o755)
             if path.exists():
                 shutil.rmtree(path)
-            os.replace(work, path)
+            work.replace(path)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise

@@ -78,7 +78,7 @@ class _Builder:
 def _scalar(node: yaml.Node) -> object:
     if node.tag == "tag:yaml.org,2002:timestamp":
         return node.value
-    value = yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+    value = yaml.SafeLoader("").construct_object(node)
     return value if isinstance(value, str | int | float | bool) or value is None else node.value
 
 

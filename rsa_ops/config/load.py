@@ -25,9 +25,7 @@ def read_config(kind: type[M], path: Path) -> M:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise MissingError(
-            f"{path} is not there", hint="`rsa-ops init DIR` writes one to start from."
-        ) from error
+        raise MissingError(f"{path} is not there", hint="`rsa-ops init DIR` writes one to start from.") from error
     except UnicodeDecodeError as error:
         problem = Problem(f"byte {error.start}", "is not UTF-8; save the file as UTF-8")
         raise ConfigError(str(path), (problem,)) from error
@@ -53,9 +51,7 @@ def load_config(kind: type[M], text: str, source: str) -> M:
 def _problem(entry: Any, document: Document, kind: type[BaseModel]) -> Problem:
     path = tuple(entry["loc"])
     where = ".".join(str(part) for part in path) or "the document"
-    line = next(
-        (document.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in document.lines), None
-    )
+    line = next((document.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in document.lines), None)
     if entry["type"] == "extra_forbidden":
         return Problem(where, _unknown_key(str(path[-1]), _fields_at(kind, path[:-1])), line)
     if entry["type"] == "missing":

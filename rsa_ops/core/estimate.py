@@ -1,4 +1,4 @@
-"""Estimates with their uncertainty, and the five answers to "is the candidate worse by more than the margin?"."""
+"""Estimates with their uncertainty, and the five answers to "is it worse by more than the margin?"."""
 
 from __future__ import annotations
 

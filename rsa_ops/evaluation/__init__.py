@@ -1,0 +1,1 @@
+"""Score one trained cell: one row per example. No significance, no thresholds."""

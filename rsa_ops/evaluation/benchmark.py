@@ -1,0 +1,159 @@
+"""Benchmark one trained cell on the test split: predictions.parquet and benchmark.json."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rsa_ops.core.benchmark import CLEAN, SCORE_PREFIX, SLICE_PREFIX, CellScores
+from rsa_ops.core.cell import Cell
+from rsa_ops.core.digest import Digest
+from rsa_ops.errors import MissingError
+from rsa_ops.evaluation import metrics
+from rsa_ops.evaluation.config import BenchmarkConfig
+from rsa_ops.evaluation.noop import changed_share
+from rsa_ops.evaluation.perturb import perturb
+from rsa_ops.evaluation.predict import predict_one_by_one, predict_texts
+from rsa_ops.evaluation.scorers import PRIMARY, SCORERS, score_texts
+from rsa_ops.files import digest_file, digest_folder, write_record, write_text
+from rsa_ops.models.task import LoadedModel, pick_device
+from rsa_ops.models.trained import TrainedModel, load_trained
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREDICTIONS = "predictions.parquet"
+SCORES = "benchmark.json"
+PROBE = "probe.json"
+"""Texts predicted one at a time, with the answers; a registered model must repeat them."""
+
+
+@dataclass(frozen=True)
+class BenchmarkTask:
+    """All that a worker needs to score one cell. `records` gives the fields of a source text by example."""
+
+    cell: Cell
+    artifact: Path
+    base: str
+    test_file: Path
+    test_digest: Digest
+    config: BenchmarkConfig
+    threads: int
+    read_record: Callable[[str], Mapping[str, str]]
+
+
+def benchmark_cell(job: BenchmarkTask, out: Path, progress: Callable[[float, str], None]) -> CellScores:
+    """Score the artifact; writes `out/predictions.parquet` (one row per example and condition) and the record.
+
+    Raises:
+        IntegrityError: another base, or an artifact that changes nothing.
+        MissingError: the test split is empty.
+    """
+    import pandas as pd
+    import torch
+
+    torch.set_num_threads(job.threads)
+    start = time.perf_counter()
+    test = pd.read_parquet(job.test_file)
+    if test.empty:
+        raise MissingError(f"{job.test_file} has no rows")
+    loaded, spec = load_trained(job.artifact, device=pick_device(), base=job.base)
+    changed = changed_share(loaded, spec, test["text"].tolist(), job.artifact)
+    conditions = _conditions(test, job.config)
+    total = sum(len(table) for table in conditions.values())
+    done = 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done / total, f"{done}/{total} examples")
+
+    rows = pd.concat([_rows(job, loaded, spec, name, table, tick) for name, table in conditions.items()])
+    rows = rows.reset_index(drop=True)
+    probe = test["text"].head(job.config.latency_examples).tolist()
+    timed = predict_one_by_one(loaded, spec, probe)
+    write_text(out / PROBE, json.dumps({"texts": probe, "outputs": timed.outputs}, ensure_ascii=False, indent=1))
+    rows.loc[: len(probe) - 1, "latency_ms"] = timed.latency_ms  # clean rows come first, in the test split's order
+    clean = rows[rows["condition"] == CLEAN]
+    rows.to_parquet(out / PREDICTIONS, index=False)
+    scores = CellScores(
+        cell=job.cell,
+        artifact_digest=digest_folder(job.artifact),
+        test_digest=job.test_digest,
+        predictions_digest=digest_file(out / PREDICTIONS),
+        examples=len(test),
+        metrics=_metrics(clean, spec),
+        robustness=_robustness(rows),
+        classes=metrics.group_scores(clean, "label") if spec.task == "classification" else (),
+        slices=metrics.slice_scores(clean),
+        latency_ms=metrics.latency_percentiles(timed.latency_ms),
+        changed_against_base=changed,
+        wall_seconds=time.perf_counter() - start,
+    )
+    write_record(out / SCORES, scores)
+    return scores
+
+
+def _conditions(test: pd.DataFrame, config: BenchmarkConfig) -> dict[str, pd.DataFrame]:
+    subset = test.sort_values("example_id").head(config.robustness_examples)
+    conditions = {CLEAN: test}
+    if subset.empty:
+        return conditions
+    for kind in config.perturbations:
+        texts = [
+            perturb(text, kind, example_id=example_id, rate=config.rate, seed=config.perturbation_seed)
+            for text, example_id in zip(subset["text"], subset["example_id"], strict=True)
+        ]
+        conditions[kind] = subset.assign(text=texts)
+    return conditions
+
+
+def _rows(
+    job: BenchmarkTask,
+    loaded: LoadedModel,
+    spec: TrainedModel,
+    condition: str,
+    table: pd.DataFrame,
+    tick: Callable[[int], None],
+) -> pd.DataFrame:
+    import pandas as pd
+
+    made = predict_texts(loaded, spec, table["text"].tolist(), batch=job.config.batch_size, tick=tick)
+    rows = pd.DataFrame(
+        {
+            "example_id": table["example_id"].to_numpy(),
+            "arm": job.cell.arm,
+            "seed": job.cell.seed,
+            "condition": condition,
+            "label": table["label"].to_numpy(),
+            "prediction": made.outputs,
+        }
+    )
+    if spec.task == "classification":
+        rows["score"] = (rows["label"] == rows["prediction"]).astype(float)
+    else:
+        records = [job.read_record(text) for text in table["text"]]
+        scored = score_texts(made.outputs, table["label"].tolist(), records)
+        rows["score"] = scored[PRIMARY]
+        for name in SCORERS:
+            rows[f"{SCORE_PREFIX}{name}"] = scored[name]
+    rows["confidence"] = pd.array(made.confidences or [None] * len(rows), dtype="Float64").astype(float)
+    rows["latency_ms"] = float("nan")
+    for name in (column for column in table.columns if column.startswith(SLICE_PREFIX)):
+        rows[name] = table[name].to_numpy()
+    return rows
+
+
+def _metrics(clean: pd.DataFrame, spec: TrainedModel) -> dict[str, float]:
+    if spec.task == "classification":
+        return metrics.classification_metrics(clean, spec.labels)
+    return {name: float(clean[f"{SCORE_PREFIX}{name}"].mean()) for name in SCORERS}
+
+
+def _robustness(rows: pd.DataFrame) -> dict[str, float]:
+    disturbed = rows[rows["condition"] != CLEAN]
+    return {str(name): float(score) for name, score in disturbed.groupby("condition")["score"].mean().items()}

@@ -1,0 +1,110 @@
+"""Predictions tables to arrays [seeds, examples]: whoever made the table, the same examples in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsa_ops.core.benchmark import CLEAN
+from rsa_ops.errors import DataRefused, IntegrityError, MissingError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEEDED = ("example_id", "seed", "score")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """`values` [seeds, examples]; row `seeds[i]`, column `examples[j]` (ids, sorted)."""
+
+    seeds: tuple[int, ...]
+    examples: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """A table with `example_id`, `seed`, `score` (and whatever else) from Parquet or CSV.
+
+    Raises:
+        MissingError: no such file. UsageError: another format. DataRefused: not such a table.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        raise MissingError(f"{path} is not there", hint="It should be a table with example_id, seed, score.")
+    if path.suffix not in (".parquet", ".csv"):
+        raise UsageError(
+            f"{path}: cannot read {path.suffix or 'a file without suffix'}", hint="Give CSV or Parquet."
+        )
+    try:
+        if path.suffix == ".csv":
+            table = pd.read_csv(path, dtype={"example_id": str})
+        else:
+            table = pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise DataRefused(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    lacking = [name for name in NEEDED if name not in table.columns]
+    if lacking:
+        raise DataRefused(
+            f"{path} lacks {', '.join(lacking)}; its columns are {', '.join(map(str, table.columns))}",
+            hint="One row per example and seed: example_id, seed, score (higher is better).",
+        )
+    table["example_id"] = table["example_id"].astype(str)
+    return table
+
+
+def clean_rows(table: pd.DataFrame, condition: str = CLEAN) -> pd.DataFrame:
+    """Rows of one condition; a table without that column is all clean."""
+    return table[table["condition"] == condition] if "condition" in table.columns else table
+
+
+def score_matrix(table: pd.DataFrame, column: str, source: str) -> Matrix:
+    """Arrange one arm's rows as seeds x examples.
+
+    Raises:
+        IntegrityError: a hole (an example without a score for some seed), a row twice, NaN.
+    """
+    if table.empty:
+        raise IntegrityError(f"{source} has no rows")
+    if table.duplicated(["example_id", "seed"]).any():
+        twice = table[table.duplicated(["example_id", "seed"])].iloc[0]
+        raise IntegrityError(f"{source}: example {twice['example_id']!r} stands twice for seed {twice['seed']}")
+    if not np.isfinite(table[column].to_numpy(dtype=float)).all():
+        bad = table[~np.isfinite(table[column].to_numpy(dtype=float))].iloc[0]
+        raise IntegrityError(
+            f"{source}: {column} of example {bad['example_id']!r}, seed {bad['seed']}, is no number"
+        )
+    wide = table.pivot(index="seed", columns="example_id", values=column).sort_index(axis=1)
+    if wide.isna().to_numpy().any():
+        holes = int(wide.isna().to_numpy().sum())
+        raise IntegrityError(
+            f"{source}: {holes} scores are missing; every seed must have scored the same {wide.shape[1]} examples",
+            hint="Benchmark the missing cells; a partial grid cannot be compared.",
+        )
+    return Matrix(
+        seeds=tuple(int(seed) for seed in wide.index),
+        examples=tuple(str(name) for name in wide.columns),
+        values=wide.to_numpy(dtype=np.float64),
+    )
+
+
+def require_same_examples(matrices: Sequence[tuple[str, Matrix]]) -> None:
+    """Refuse to compare arms that were scored on different examples.
+
+    Raises:
+        IntegrityError: says how many examples are only on one side.
+    """
+    first_name, first = matrices[0]
+    for name, other in matrices[1:]:
+        if other.examples != first.examples:
+            only = len(set(first.examples) ^ set(other.examples))
+            raise IntegrityError(
+                f"{first_name} and {name} were scored on different examples ({only} are only on one side)",
+                hint="Score both on the same test split.",
+            )

@@ -1,0 +1,63 @@
+"""Does the artifact change anything? An adapter that does nothing would be "not worse" by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rsa_ops.errors import IntegrityError
+from rsa_ops.models.base import resolve_base
+from rsa_ops.models.task import LoadedModel, load_base_model
+from rsa_ops.models.trained import TrainedModel
+
+PROBE_EXAMPLES = 16
+
+
+def changed_share(loaded: LoadedModel, spec: TrainedModel, texts: Sequence[str], artifact: Path) -> float:
+    """Share of probe texts whose logits the artifact changes against its base, in (0, 1].
+
+    For an adapter only its own layers are switched off, not the new head: the head alone does not make an
+    adapter. For full fine-tuning the base is loaded again.
+
+    Raises:
+        IntegrityError: not one logit changes.
+    """
+    import torch
+
+    probe = list(texts[:PROBE_EXAMPLES])
+    with torch.inference_mode():
+        after = _logits(loaded.model, loaded, spec, probe)
+        before = _base_logits(loaded, spec, probe)
+    moved = (after - before).abs().flatten(1).amax(dim=1) > 0
+    share = float(moved.float().mean())
+    if share == 0:
+        raise IntegrityError(
+            f"{artifact} is a no-op: its outputs equal those of its base on {len(probe)} examples",
+            hint="It was not trained, or its tensors did not find their place. Train the cell again.",
+        )
+    return share
+
+
+def _base_logits(loaded: LoadedModel, spec: TrainedModel, probe: list[str]) -> Any:
+    if not spec.is_adapter:
+        folder = resolve_base(spec.model.base, expected=spec.base_digest).folder
+        base = load_base_model(folder, spec.model, spec.task, spec.labels, seed=spec.cell.seed)
+        return _logits(base.to(loaded.device).eval(), loaded, spec, probe)
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [module for module in loaded.model.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        return _logits(loaded.model, loaded, spec, probe)
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+def _logits(model: Any, loaded: LoadedModel, spec: TrainedModel, probe: list[str]) -> Any:
+    tokenizer = loaded.tokenizer
+    texts = probe if spec.task == "classification" else [spec.model.prompt.format(text=text) for text in probe]
+    encoded = tokenizer(texts, truncation=True, max_length=spec.model.max_length, padding=True, return_tensors="pt")
+    return model(**encoded.to(loaded.device)).logits.float()

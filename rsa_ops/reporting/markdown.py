@@ -1,0 +1,113 @@
+"""A verdict as one Markdown comment for a pull request; CI finds it again by its marker and replaces it."""
+
+from __future__ import annotations
+
+import re
+
+from rsa_ops.core.comparison import ALL, Comparison
+from rsa_ops.core.costs import Tco
+from rsa_ops.core.digest import short
+from rsa_ops.core.verdict import Outcome, Verdict
+from rsa_ops.reporting import text
+from rsa_ops.reporting.rows import ArmRow, arm_names, headline_rows
+
+COMMENT_MARKER = "<!-- rsa-ops-verdict -->"
+"""First line of every comment; hidden when rendered."""
+
+_MARKS = {Outcome.PROMOTE: "✅", Outcome.REJECT: "❌", Outcome.INCONCLUSIVE: "⚠️", Outcome.ERROR: "⛔"}
+_SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
+
+
+def verdict_markdown(verdict: Verdict, comparison: Comparison | None, tco: Tco | None) -> str:
+    """The comment: verdict, rulings, differences, arms and what each costs.
+
+    Names and reasons are escaped, so that data can neither break a table nor mention a person.
+    """
+    parts = [
+        COMMENT_MARKER,
+        f"## {_MARKS[verdict.outcome]} {verdict.outcome.value.upper()}: {escaped(verdict.sentence)}",
+        _rulings(verdict),
+        _differences(comparison) if comparison else "",
+        _arms(comparison, tco),
+        _cost_lines(comparison, tco) if comparison and tco else "",
+        _provenance(verdict),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escaped(words: str) -> str:
+    """Text that Markdown prints as it is, on one line."""
+    plain = "".join(_ENTITIES.get(letter, letter) for letter in " ".join(words.split()))
+    # The entity of @ holds a #, so backslashes go in front of the letters that came from outside only.
+    return "&#64;".join(_SPECIAL.sub(r"\\\1", part) for part in plain.split("&#64;"))
+
+
+def _provenance(verdict: Verdict) -> str:
+    return (
+        f"<sub>policy {escaped(verdict.policy)} {short(verdict.policy_digest)} · candidate "
+        f"{short(verdict.candidate_digest)} · test set {short(verdict.test_digest)}</sub>"
+    )
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _rulings(verdict: Verdict) -> str:
+    if not verdict.rulings:
+        return "No rule was applied."
+    rows = [
+        [
+            f"{_MARKS[ruling.outcome]} {ruling.outcome.value}",
+            escaped(ruling.rule),
+            escaped(ruling.required),
+            escaped(ruling.observed),
+            escaped(ruling.reason),
+        ]
+        for ruling in verdict.rulings
+    ]
+    return _table(["", "rule", "required", "observed", "reason"], rows)
+
+
+def _differences(comparison: Comparison) -> str:
+    rows = [
+        [
+            f"{text.metric_label(entry.metric)}, {escaped(entry.candidate)} − {escaped(entry.baseline)}",  # noqa: RUF001
+            text.difference(entry.result),
+            text.points(-entry.result.margin),
+            f"**{entry.result.answer.value}**",
+        ]
+        for entry in comparison.contrasts
+        if entry.population == ALL
+    ]
+    return _table(["difference", "points [interval]", "margin", "answer"], rows) if rows else ""
+
+
+def _arms(comparison: Comparison | None, tco: Tco | None) -> str:
+    names = arm_names(comparison, ()) or tuple(arm.arm for arm in (tco.arms if tco else ()))
+    rows = headline_rows(comparison, (), tco, names)
+    if not rows:
+        return ""
+    return _table(["", *(escaped(name) for name in names)], [_row(row) for row in rows])
+
+
+def _row(row: ArmRow) -> list[str]:
+    cells = [f"{cell.value} ({escaped(cell.note)})" if cell.note else cell.value for cell in row.cells]
+    return [row.label, *cells]
+
+
+def _cost_lines(comparison: Comparison, tco: Tco) -> str:
+    candidate = tco.arm(comparison.candidate)
+    if candidate is None:
+        return ""
+    lines = [
+        f"**Cost** against {escaped(name)}: {text.money_change(candidate.per_training, cost.per_training)} per "
+        f"training, {text.money_change(candidate.total, cost.total)} over {tco.horizon_months} months"
+        for name in comparison.baselines
+        for cost in [tco.arm(name)]
+        if cost is not None
+    ]
+    measured = f"{text.share(tco.measured_share)} of the total rests on measured quantities."
+    return "\n".join(f"- {line}" for line in [*lines, measured])

@@ -1,0 +1,145 @@
+"""Numbers as people read them: percent, points, seconds, bytes, money; one grammar for every renderer."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from rsa_ops.core.estimate import Answer, Estimate, PairedResult
+from rsa_ops.core.money import Money
+
+MISSING = "–"  # noqa: RUF001  an en dash, as tables print what is not there
+MINUS = "\u2212"
+
+_METRICS: dict[str, tuple[str, str]] = {
+    "accuracy": ("Accuracy", " %"),
+    "macro_f1": ("Macro-F1", " %"),
+    "field_coverage": ("Fields stated", " %"),
+    "chrf": ("chrF", ""),
+    "bleu": ("BLEU", ""),
+    "rouge_l": ("ROUGE-L", ""),
+    "ece": ("Calibration error (ECE)", " %"),
+}
+HEADLINE_METRICS = ("accuracy", "macro_f1", "chrf", "bleu", "rouge_l", "field_coverage")
+"""The metrics of a short table, in the order in which they are printed."""
+
+_ANSWER_WORDS: dict[Answer, str] = {
+    Answer.NON_INFERIOR: "Not worse than the margin allows",
+    Answer.SUPERIOR: "Better",
+    Answer.INFERIOR: "Worse than the margin allows",
+    Answer.INCONCLUSIVE: "Not decided by this data",
+    Answer.INVALID: "No valid comparison",
+}
+
+
+def metric_label(metric: str) -> str:
+    """`macro_f1` -> `Macro-F1`; an unknown metric by its own name."""
+    return _METRICS.get(metric, (metric, ""))[0]
+
+
+def metric_unit(metric: str) -> str:
+    """` %` or nothing; every score is printed times 100."""
+    return _METRICS.get(metric, ("", " %"))[1]
+
+
+def answer_words(answer: Answer) -> str:
+    """An answer in plain words."""
+    return _ANSWER_WORDS[answer]
+
+
+def score(value: float, metric: str) -> str:
+    """A score in [0, 1] as `87.3 %` (or `54.2` for chrF and its like)."""
+    return f"{value * 100:.1f}{metric_unit(metric)}"
+
+
+def interval(estimate: Estimate) -> str:
+    """The interval of a score, `86.1 to 88.5`."""
+    return f"{estimate.low * 100:.1f} to {estimate.high * 100:.1f}"
+
+
+def points(value: float) -> str:
+    """A signed difference of scores in points of 100: `+1.2`, `−0.4`, `0.0`."""
+    shown = f"{abs(value) * 100:.1f}"
+    if float(shown) == 0:
+        return shown
+    return f"{'+' if value > 0 else MINUS}{shown}"
+
+
+def difference(result: PairedResult) -> str:
+    """`−0.4 points [−1.9, +1.1]`, or why there is none."""
+    if result.difference is None:
+        return MISSING
+    found = result.difference
+    return f"{points(found.value)} points [{points(found.low)}, {points(found.high)}]"
+
+
+def more_needed(result: PairedResult) -> str:
+    """How much more would decide, when the data did not."""
+    if result.answer is not Answer.INCONCLUSIVE:
+        return ""
+    ways = [
+        f"{count:,} more {what}"
+        for count, what in ((result.more_examples, "examples"), (result.more_seeds, "seeds"))
+        if count is not None
+    ]
+    return f"{' or '.join(ways)} would decide." if ways else "No amount of the same data would decide."
+
+
+def share(value: float) -> str:
+    """A share in [0, 1] as percent with two figures at least: `0.63 %`, `12 %`, `100 %`."""
+    percent = value * 100
+    if percent and percent < 0.01:
+        return "under 0.01 %"
+    return f"{percent:.2f} %" if percent < 1 else f"{percent:.1f} %" if percent < 10 else f"{percent:.0f} %"
+
+
+def seconds(value: float) -> str:
+    """`41.2 s`, `12 min 30 s`, `3 h 05 min`."""
+    if value < 100:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units: `512 B`, `1.3 MB`, `2.41 GB`."""
+    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= step:
+            shown = count / step
+            return f"{shown:.0f} {unit}" if shown >= 100 else f"{shown:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def money(value: Money) -> str:
+    """Whole yen or cents; below a hundred of them three figures, so that a small cost does not read as none."""
+    whole = value.rounded()
+    hundred = 100 if value.currency == "JPY" else 1
+    if value.amount == 0 or abs(value.amount) >= hundred:
+        return str(whole)
+    sign = {"JPY": "¥", "USD": "$"}[value.currency]
+    digits = max(0, 2 - value.amount.copy_abs().adjusted())
+    step = Decimal(1).scaleb(-digits)
+    return f"{sign}{value.amount.quantize(step, rounding=ROUND_HALF_UP):f}"
+
+
+def money_change(candidate: Money, baseline: Money) -> str:
+    """`−¥120 (−38 %)`: the candidate's cost minus the baseline's."""
+    gap = candidate + Money(amount=-baseline.amount, currency=baseline.currency)
+    sign = "+" if gap.amount > 0 else MINUS if gap.amount < 0 else ""
+    size_of_gap = money(Money(amount=abs(gap.amount), currency=gap.currency))
+    if baseline.amount == 0:
+        return f"{sign}{size_of_gap}"
+    percent = abs(gap.amount) / baseline.amount * 100
+    return f"{sign}{size_of_gap} ({sign}{percent:.0f} %)"
+
+
+def sentence(words: str) -> str:
+    """`words` with a capital first and a full stop at the end."""
+    stopped = words if words.endswith((".", "!", "?")) or not words else f"{words}."
+    return f"{stopped[:1].upper()}{stopped[1:]}"
+
+
+def count(value: int) -> str:
+    """`22,713,612`."""
+    return f"{value:,}"

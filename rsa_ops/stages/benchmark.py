@@ -1,0 +1,86 @@
+"""Stage: every trained cell scored on the test split, one row per example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsa_ops.data.records import parse_record
+
+from rsa_ops.core.benchmark import CellScores
+from rsa_ops.core.cell import Cell
+from rsa_ops.evaluation.benchmark import PREDICTIONS, SCORES, BenchmarkTask, benchmark_cell
+from rsa_ops.execution.cached_map import Item, cached_map
+from rsa_ops.execution.key import content_key
+from rsa_ops.files import digest_folder, read_record
+from rsa_ops.stages.run import Run
+from rsa_ops.stages.train import Trained
+from rsa_ops.stages.validate import Data
+from rsa_ops.tracking.runs import CellLog, RunFacts
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One benchmarked cell: its scores and its predictions table."""
+
+    folder: Path
+    scores: CellScores
+
+    @property
+    def cell(self) -> Cell:
+        """Arm and seed."""
+        return self.scores.cell
+
+    @property
+    def predictions(self) -> Path:
+        """`predictions.parquet`."""
+        return self.folder / PREDICTIONS
+
+
+def benchmark(run: Run, data: Data, models: tuple[Trained, ...]) -> tuple[Scored, ...]:
+    """Score every cell that no finished run holds.
+
+    Raises:
+        CellFailed, IntegrityError: an artifact that changes nothing, or that stands on another base.
+    """
+    run.progress.stage("benchmark", f"{data.validation.split('test').rows} test examples")
+    return score_artifacts(run, data, [(model.cell, model.artifact) for model in models], "benchmark")
+
+
+def score_artifacts(run: Run, data: Data, artifacts: list[tuple[Cell, Path]], stage: str) -> tuple[Scored, ...]:
+    """Score artifacts, wherever they come from, on the test split of this run."""
+    items = [_item(run, data, cell, artifact, stage) for cell, artifact in artifacts]
+    log = CellLog(run.store, run.run_id, stage, _facts)
+    results = cached_map(
+        benchmark_cell, items, root=run.cells, log=log, executor=run.executor, progress=run.progress
+    )
+    return tuple(Scored(found.folder, read_record(CellScores, found.folder / SCORES)) for found in results)
+
+
+def _item(run: Run, data: Data, cell: Cell, artifact: Path, stage: str) -> Item:
+    task = BenchmarkTask(
+        cell=cell,
+        artifact=artifact,
+        base=run.config.model.base,
+        test_file=data.split_file("test"),
+        test_digest=data.validation.split("test").digest,
+        config=run.config.benchmark,
+        threads=run.threads,
+        read_record=parse_record,
+    )
+    settings = {"cell": cell.model_dump(mode="json"), "benchmark": task.config.model_dump(mode="json")}
+    return Item(
+        stage, cell.name, content_key("benchmark", settings, digest_folder(artifact), task.test_digest), task
+    )
+
+
+def _facts(folder: Path) -> RunFacts:
+    found = read_record(CellScores, folder / SCORES)
+    metrics = dict(found.metrics)
+    metrics |= {f"robustness.{name}": value for name, value in found.robustness.items()}
+    metrics |= {f"latency_ms.{name}": value for name, value in found.latency_ms.items()}
+    return RunFacts(
+        params={"arm": found.cell.arm, "seed": str(found.cell.seed)},
+        metrics=metrics,
+        tags={"digest.sha256": found.artifact_digest, "test.sha256": found.test_digest},
+    )

@@ -1,0 +1,107 @@
+"""The champion in production: found in the registry, scored on the same test split, compared as an artifact.
+
+Arms are compared as procedures (seeds random); the champion is one artifact, and so is the adapter that may
+replace it, so here only the examples are random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsa_ops.gates.policy import CHAMPION, ChampionRule
+
+from rsa_ops.core.cell import Cell
+from rsa_ops.core.comparison import ALL, Contrast
+from rsa_ops.core.digest import Digest, short
+from rsa_ops.errors import IntegrityError
+from rsa_ops.evaluation.matrix import clean_rows, read_scores, require_same_examples, score_matrix
+from rsa_ops.files import digest_folder, fresh_folder
+from rsa_ops.models.task import Task
+from rsa_ops.stages.benchmark import Scored, score_artifacts
+from rsa_ops.stages.compare import score_column
+from rsa_ops.stages.run import Run
+from rsa_ops.stages.train import Trained
+from rsa_ops.stages.validate import Data
+from rsa_ops.stats import artifact_noninferiority
+from rsa_ops.tracking.registry import Version, by_alias, fetch_adapter, registered_name
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that the candidate would replace, and its scores on this run's test split."""
+
+    version: Version
+    scored: Scored
+
+
+def released(run: Run, models: tuple[Trained, ...]) -> Trained:
+    """The candidate's model whose seed was named for release before any score existed."""
+    wanted = (run.policy.candidate, run.config.released_seed)
+    return next(model for model in models if (model.cell.arm, model.cell.seed) == wanted)
+
+
+def model_name(run: Run, models: tuple[Trained, ...]) -> str:
+    """The registered model of this task and base."""
+    return registered_name(run.config.name, models[0].measurements.base_digest)
+
+
+def find_champion(run: Run, data: Data, models: tuple[Trained, ...]) -> Champion | None:
+    """The champion that the candidate stands against, or None where there is no other one.
+
+    When the candidate itself is the champion already (the same run again), it stands against the one that
+    it replaced.
+
+    Raises:
+        MissingError, IntegrityError, CellFailed: the champion cannot be evaluated; never a pass.
+    """
+    name = model_name(run, models)
+    version = by_alias(run.store, name, CHAMPION)
+    if version is not None and version.digest == released(run, models).measurements.artifact_digest:
+        version = by_alias(run.store, name, f"{CHAMPION}-before-{version.version}")
+    if version is None:
+        return None
+    folder = run.cells / "champion-adapters" / short(version.digest)
+    if not folder.is_dir():
+        with fresh_folder(folder) as target:
+            fetched = fetch_adapter(run.store, version, run.work / "fetched")
+            _copy(fetched, target)
+    _require_digest(folder, version)
+    cell = Cell(arm=CHAMPION, seed=run.config.released_seed)
+    (scored,) = score_artifacts(run, data, [(cell, folder)], CHAMPION)
+    return Champion(version, scored)
+
+
+def champion_contrasts(
+    run: Run, scores: tuple[Scored, ...], champion: Champion, rules: tuple[ChampionRule, ...]
+) -> tuple[Contrast, ...]:
+    """The candidate's released adapter against the champion, one contrast a rule."""
+    wanted = (run.policy.candidate, run.config.released_seed)
+    ours = next(entry for entry in scores if (entry.cell.arm, entry.cell.seed) == wanted)
+    return tuple(_contrast(rule, ours, champion.scored, run.policy.alpha, run.config.task) for rule in rules)
+
+
+def _contrast(rule: ChampionRule, ours: Scored, theirs: Scored, alpha: float, task: Task) -> Contrast:
+    column = score_column(rule.metric, task)
+    sides = [
+        score_matrix(clean_rows(read_scores(entry.predictions)), column, name)
+        for name, entry in ((ours.cell.name, ours), (CHAMPION, theirs))
+    ]
+    require_same_examples([(ours.cell.name, sides[0]), (CHAMPION, sides[1])])
+    result = artifact_noninferiority(sides[0].values[0], sides[1].values[0], margin=rule.margin, alpha=alpha)
+    return Contrast(metric=rule.metric, population=ALL, candidate=ours.cell.arm, baseline=CHAMPION, result=result)
+
+
+def _require_digest(folder: Path, version: Version) -> None:
+    found: Digest = digest_folder(folder)
+    if found != version.digest:
+        raise IntegrityError(
+            f"{version.name} version {version.version} was registered as {version.digest} but holds {found}",
+            hint="Its files were changed after registration. Move the champion alias to an intact version.",
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    import shutil
+
+    shutil.copytree(source, target, dirs_exist_ok=True)

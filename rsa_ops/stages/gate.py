@@ -1,0 +1,69 @@
+"""Stage: policy and evidence to a verdict, as JSON, JUnit XML and Markdown. Never cached."""
+
+from __future__ import annotations
+
+from rsa_ops.gates.decide import decide
+
+from rsa_ops.core.comparison import Comparison
+from rsa_ops.core.costs import Tco
+from rsa_ops.core.verdict import Evidence, Verdict
+from rsa_ops.files import write_text
+from rsa_ops.reporting.junit import verdict_junit
+from rsa_ops.reporting.markdown import verdict_markdown
+from rsa_ops.stages.benchmark import Scored
+from rsa_ops.stages.champion import Champion, champion_contrasts, find_champion, released
+from rsa_ops.stages.compare import RECORD as COMPARISON
+from rsa_ops.stages.run import Run
+from rsa_ops.stages.train import Trained
+from rsa_ops.stages.validate import Data
+from rsa_ops.tracking.runs import run_tag
+
+RECORD = "verdict.json"
+
+
+def gate(
+    run: Run,
+    data: Data,
+    models: tuple[Trained, ...],
+    scores: tuple[Scored, ...],
+    comparison: Comparison,
+    tco: Tco,
+) -> Verdict:
+    """The verdict of this run's policy, with the champion's contrast where there is a champion.
+
+    Raises:
+        MissingError, IntegrityError: the champion cannot be evaluated.
+    """
+    run.progress.stage("gate", run.policy.name)
+    champion = find_champion(run, data, models)
+    if champion is not None:
+        comparison = _with_champion(run, scores, comparison, champion)
+    evidence = Evidence(
+        comparison=comparison,
+        measurements=tuple(model.measurements for model in models),
+        tco=tco,
+        candidate_digest=released(run, models).measurements.artifact_digest,
+        champion_digest=champion.version.digest if champion is not None else None,
+        test_digest=data.validation.split("test").digest,
+        locked_policy_digest=run_tag(run.store, run.run_id, "policy.sha256"),
+    )
+    verdict = decide(run.policy, evidence)
+    keep_verdict(run, verdict, comparison, tco)
+    return verdict
+
+
+def keep_verdict(run: Run, verdict: Verdict, comparison: Comparison, tco: Tco) -> None:
+    """Write the verdict in its three forms and tag the run with it."""
+    run.keep(verdict, RECORD)
+    write_text(run.results / "verdict.xml", verdict_junit(verdict))
+    write_text(run.results / "verdict.md", verdict_markdown(verdict, comparison, tco))
+    run.keep_file(run.results / "verdict.xml")
+    run.keep_file(run.results / "verdict.md")
+    run.tag({"verdict": verdict.outcome.value})
+
+
+def _with_champion(run: Run, scores: tuple[Scored, ...], comparison: Comparison, champion: Champion) -> Comparison:
+    contrasts = champion_contrasts(run, scores, champion, run.policy.champion_rules)
+    full = comparison.model_copy(update={"contrasts": (*comparison.contrasts, *contrasts)})
+    run.keep(full, COMPARISON)
+    return full

@@ -1,0 +1,121 @@
+"""Stage: on a passing verdict the candidate's adapter becomes a version, is tried, and becomes the champion.
+
+Adapters only: a full checkpoint is not registered. Never cached.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from rsa_ops.gates.policy import CHAMPION
+
+from rsa_ops.core.verdict import Outcome, Verdict
+from rsa_ops.errors import IntegrityError, UsageError
+from rsa_ops.evaluation.benchmark import PROBE
+from rsa_ops.stages.benchmark import Scored
+from rsa_ops.stages.champion import model_name, released
+from rsa_ops.stages.run import Run
+from rsa_ops.stages.train import Trained, train_log
+from rsa_ops.tracking.context import source_tags
+from rsa_ops.tracking.registry import Version, by_alias, move_alias, register_adapter, tag_version
+
+
+def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tuple[Scored, ...]) -> Version | None:
+    """Register the candidate and move `champion` to it; None when the verdict does not allow it.
+
+    Raises:
+        IntegrityError: the registered adapter, loaded in a fresh process, predicts something else.
+    """
+    run.progress.stage("promote", verdict.outcome.value)
+    if verdict.outcome is not Outcome.PROMOTE:
+        run.progress.note("nothing is registered and the champion stays: the verdict is not a promotion")
+        return None
+    model = released(run, models)
+    if model.measurements.method == "full":
+        raise UsageError(
+            "only adapters are registered, never a full model", hint="Name an adapter arm as candidate."
+        )
+    version = register_adapter(
+        run.store,
+        model_name(run, models),
+        train_log(run).run_id(model.key),
+        model.artifact,
+        model.measurements.artifact_digest,
+        _tags(run, model, verdict),
+    )
+    if "rsa.verified" not in version.tags:
+        _verify_in_fresh_process(run, version, scores)
+        tag_version(run.store, version, {"verified": "predicts the same in a fresh process"})
+    _crown(run, version)
+    return version
+
+
+def _crown(run: Run, version: Version) -> None:
+    before = by_alias(run.store, version.name, CHAMPION)
+    if before is not None and before.version == version.version:
+        run.progress.note(f"{version.name} version {version.version} is the champion already")
+        return
+    if before is not None:
+        move_alias(run.store, version.name, f"{CHAMPION}-before-{version.version}", before.version)
+    move_alias(run.store, version.name, CHAMPION, version.version)
+    run.progress.note(f"{version.name} version {version.version} is now the champion")
+
+
+def _tags(run: Run, model: Trained, verdict: Verdict) -> dict[str, str]:
+    measured = model.measurements
+    return {
+        "base": measured.base_model,
+        "base.sha256": measured.base_digest,
+        "adapter.kind": measured.method,
+        "adapter.density": f"{measured.trainable_share:.6f}",
+        "policy.sha256": verdict.policy_digest,
+        "eval.dataset.sha256": verdict.test_digest,
+        "gate.verdict": verdict.outcome.value,
+        "seed": str(model.cell.seed),
+        "run": run.run_id,
+        **source_tags(run.folder),
+    }
+
+
+_FRESH = """
+import json, sys, mlflow
+uri, model, texts = json.load(sys.stdin)
+mlflow.set_tracking_uri(uri); mlflow.set_registry_uri(uri)
+loaded = mlflow.pyfunc.load_model(model)
+json.dump([loaded.predict([text])[0] for text in texts], open(sys.argv[1], "w"))
+"""
+
+
+def _verify_in_fresh_process(run: Run, version: Version, scores: tuple[Scored, ...]) -> None:
+    wanted = (run.policy.candidate, run.config.released_seed)
+    entry = next(entry for entry in scores if (entry.cell.arm, entry.cell.seed) == wanted)
+    probe = json.loads((entry.folder / PROBE).read_text(encoding="utf-8"))
+    answer = run.work / "logs" / "fresh-process.json"
+    question = [run.store.uri, f"models:/{version.name}/{version.version}", probe["texts"]]
+    done = subprocess.run(  # noqa: S603  our own interpreter and code
+        [sys.executable, "-c", _FRESH, str(answer)],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise IntegrityError(
+            f"{version.name} version {version.version} does not load in a fresh process: {_last(done.stderr)}",
+            hint="It is registered, but not the champion.",
+        )
+    found = json.loads(answer.read_text(encoding="utf-8"))
+    differing = sum(ours != theirs for ours, theirs in zip(found, probe["outputs"], strict=True))
+    if differing:
+        raise IntegrityError(
+            f"{version.name} version {version.version}: in a fresh process {differing} of {len(found)} answers "
+            "differ from those that were judged",
+            hint="It is registered, but not the champion. Look for a library version that changed.",
+        )
+
+
+def _last(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "no output"

@@ -1,0 +1,76 @@
+"""Stage: data in, splits with a fingerprint out; refused data ends the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsa_ops.data.validate import data_key, require_valid
+from rsa_ops.data.validate import validate as validate_data
+
+from rsa_ops.core.digest import digest_parts
+from rsa_ops.core.validation import Validation
+from rsa_ops.execution.cached_map import Item, cached_map
+from rsa_ops.execution.key import content_key
+from rsa_ops.files import read_record
+from rsa_ops.stages.run import Run
+from rsa_ops.tracking.runs import CellLog, RunFacts, log_files
+
+RECORD = "validation.json"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Validated data: the folder with `train.parquet`, `validation.parquet`, `test.parquet`, `data_docs/`."""
+
+    folder: Path
+    validation: Validation
+
+    def split_file(self, name: str) -> Path:
+        """The Parquet file of a split."""
+        return self.folder / f"{name}.parquet"
+
+
+def validate(run: Run) -> Data:
+    """Validate the data of the pipeline, or take the result of an earlier run on the same bytes.
+
+    The digests of policy and test split are written to the run before anything is trained.
+
+    Raises:
+        DataRefused: a check of severity `refuse` found something.
+    """
+    run.progress.stage("validate", run.config.data.source)
+    config = run.config
+    key = content_key(
+        "validate",
+        {"data": config.data.model_dump(mode="json"), "task": config.task},
+        digest_parts(data_key(config.data, config.task, run.folder)),
+    )
+    item = Item("validate", "data", key, (config.data, config.task, run.folder))
+    log = CellLog(run.store, run.run_id, "validate", _facts)
+    (result,) = cached_map(_work, [item], root=run.cells, log=log, executor=run.executor, progress=run.progress)
+    validation = read_record(Validation, result.folder / RECORD)
+    run.keep(validation, RECORD)
+    if not result.reused:
+        log_files(run.store, run.run_id, result.folder / "data_docs", "data_docs")
+    for finding in validation.findings:
+        run.progress.note(f"{finding.severity}: {finding.check}: {finding.message}")
+    require_valid(validation)
+    run.tag({"test.sha256": validation.split("test").digest, "policy.sha256": run.policy.digest()})
+    return Data(result.folder, validation)
+
+
+def _work(task: Any, folder: Path, progress: Any) -> None:
+    config, kind, base = task
+    validate_data(config, kind, folder, lambda words: progress(0.5, words), base)
+
+
+def _facts(folder: Path) -> RunFacts:
+    found = read_record(Validation, folder / RECORD)
+    return RunFacts(
+        params={"source": found.source, "sampling": found.sampling},
+        metrics={f"rows_{split.name}": float(split.rows) for split in found.splits}
+        | {"findings": float(len(found.findings))},
+        tags={"data.sha256": found.fingerprint, "attribution": found.attribution},
+    )

@@ -1,0 +1,110 @@
+"""Where the uncertainty of a mean comes from: examples, seeds, and what is left of each cell.
+
+The model, per arm: score[s, j] = mean + example[j] + seed[s] + residual[s, j]; two-way random effects without
+replication (Searle, Casella and McCulloch 1992, Variance Components, ch. 4). The two arms share the examples;
+their seeds are their own. With V the variance over examples of the difference of the per-example means, and
+per arm M the variance of its S seed means and R its residual mean square:
+
+    E[V] = var(example difference) + sum_arms R / S          E[M] = var(seed) + R / n
+    SE^2 = V / n + sum_arms max(0, M - R / n) / S
+
+Degrees of freedom after Satterthwaite (1946, Biometrics 2:110) with V, M and R as the mean squares; where
+M - R / n is negative, R / n stands for M, which keeps the degrees of freedom low instead of infinite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsa_ops.stats.slices import zero_event_bound
+
+FEW = 3
+"""With at most this many examples that differ from the rest, the normal theory has nothing to hold on to."""
+
+Scores = NDArray[np.float64]
+
+
+class Precision(NamedTuple):
+    """`half_width` of the two-sided interval at 1 - 2*alpha = quantile * `error`; `seed_share` of the variance."""
+
+    error: float
+    freedom: float
+    half_width: float
+    seed_share: float
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """One arm: `square` = M, `residual` = R (both variances, in squared score units), over `seeds` seeds."""
+
+    seeds: int
+    square: float
+    residual: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The mean squares of one mean or one difference of means.
+
+    `square` = V over `examples`; `arms` is empty when the seeds are not random (the artifact question).
+    `scale` > 0 asks for the floor: an unseen example may still move by `scale`, so the half width is at
+    least scale * (1 - alpha**(1/examples)). 0 means that the variance speaks for itself.
+    """
+
+    examples: int
+    square: float
+    arms: tuple[SeedSpread, ...] = ()
+    scale: float = 0.0
+
+    def precision(self, alpha: float, *, more_examples: int = 0, more_seeds: int = 0) -> Precision:
+        """The precision at one-sided `alpha`, also for a design larger than the one observed."""
+        n = self.examples + more_examples
+        own = sum(arm.residual / arm.seeds for arm in self.arms)
+        then = sum(arm.residual / (arm.seeds + more_seeds) for arm in self.arms)
+        items = max(self.square - own + then, then) / n
+        seeds, spent = 0.0, items**2 / max(n - 1, 1)
+        for arm in self.arms:
+            count = arm.seeds + more_seeds
+            noise = arm.residual / n
+            between = max(0.0, arm.square - arm.residual / self.examples)
+            seeds += between / count
+            spent += ((between + noise) / count) ** 2 / (count - 1)
+            spent += (noise / count) ** 2 / ((count - 1) * max(n - 1, 1))
+        variance = items + seeds
+        freedom = variance**2 / spent if spent > 0 else float(max(n - 1, 1))
+        return self._floored(variance, freedom, seeds, n, alpha)
+
+    def _floored(self, variance: float, freedom: float, seeds: float, examples: int, alpha: float) -> Precision:
+        from scipy.special import stdtrit
+
+        quantile = -float(stdtrit(freedom, alpha))
+        share = seeds / variance if variance > 0 else 0.0
+        half = quantile * variance**0.5
+        if self.scale > 0:
+            half = max(half, self.scale * zero_event_bound(examples, alpha))
+        return Precision(half / quantile, freedom, half, share)
+
+
+def seed_spread(scores: Scores) -> SeedSpread:
+    """M and R of one arm from `scores` [seeds >= 2, examples]."""
+    seeds, examples = scores.shape
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    centred -= centred.mean(axis=0, keepdims=True)
+    residual = float((centred**2).sum()) / ((seeds - 1) * max(examples - 1, 1))
+    return SeedSpread(seeds, float(scores.mean(axis=1).var(ddof=1)), residual)
+
+
+def item_spread(values: Scores, arms: tuple[SeedSpread, ...], reach: float) -> Spread:
+    """The spread of the mean of `values` [examples], one value per example.
+
+    `reach` is the range of the scores that were observed. The floor is on when at most `FEW` examples differ
+    from the median one; its scale is 1 (a score in [0, 1] may turn over), or `reach` where scores range wider.
+    """
+    size = max(1.0, reach)
+    differing = int((np.abs(values - np.median(values)) > 1e-9 * size).sum())
+    square = float(values.var(ddof=1)) if len(values) > 1 else 0.0
+    return Spread(len(values), square, arms, size if differing <= FEW else 0.0)

@@ -1,0 +1,34 @@
+"""The pyfunc flavour of an adapter: MLflow runs this file when somebody loads a registered version.
+
+Input: a list of texts, or a table with a column `text`. Output: one label or text each. The base model is
+resolved where the adapter says, and refused when its bytes are not those the adapter was trained on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class AdapterModel(PythonModel):  # type: ignore[misc]
+    """Loads the adapter once, then predicts."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the adapter; fails on another base digest, so that a wrong model cannot answer."""
+        from rsa_ops.models.task import pick_device
+        from rsa_ops.models.trained import load_trained
+
+        self._loaded, self._spec = load_trained(Path(context.artifacts["adapter"]), device=pick_device())
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> list[str]:
+        """One prediction for each text."""
+        from rsa_ops.evaluation.predict import predict_texts
+
+        texts = model_input["text"].tolist() if hasattr(model_input, "columns") else list(model_input)
+        return predict_texts(self._loaded, self._spec, texts).outputs
+
+
+set_model(AdapterModel())

@@ -1,0 +1,71 @@
+"""Arms as data: from an `ArmConfig` to a model whose right parameters learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rsa_ops.errors import ConfigError, Problem, UsageError
+from rsa_ops.models.task import Task
+from rsa_ops.training.config import ArmConfig
+
+_PEFT_NAMES = {"rsa": "ROBUST_SPARSE", "lora": "LORA", "shira": "SHIRA"}
+
+
+def apply_arm(model: Any, arm: ArmConfig, name: str, task: Task, *, seed: int) -> tuple[Any, list[Any]]:
+    """Make `model` learn as `arm` says; returns the model and the Trainer callbacks that the arm needs.
+
+    A new classification head learns in every arm (PEFT saves it beside the adapter).
+
+    Raises:
+        ConfigError: the PEFT method is unknown, or refuses its options.
+    """
+    if arm.method == "full":
+        return model, []
+    from peft import get_peft_model
+
+    from rsa_ops.tuners import RsaCallback
+
+    config = peft_config(arm, name, task, seed=seed)
+    try:
+        adapted = get_peft_model(model, config)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError("pipeline.yaml", (Problem(f"train.arms.{name}", str(error)),)) from error
+    return adapted, [RsaCallback()] if arm.method == "rsa" else []
+
+
+def peft_config(arm: ArmConfig, name: str, task: Task, *, seed: int) -> Any:
+    """The PEFT configuration of an adapter arm.
+
+    Raises:
+        ConfigError: unknown method, or options that the method does not have.
+    """
+    from peft import TaskType
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    import rsa_ops.tuners  # noqa: F401  registers ROBUST_SPARSE
+
+    wanted = (arm.peft_type or _PEFT_NAMES.get(arm.method, "")).upper()
+    known = {str(getattr(kind, "value", kind)): config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    if wanted not in known:
+        what = f"unknown PEFT method {wanted!r}; known: {', '.join(sorted(known))}"
+        raise ConfigError("pipeline.yaml", (Problem(f"train.arms.{name}.peft_type", what),))
+    kind = known[wanted]
+    defaults: dict[str, Any] = {"task_type": TaskType.SEQ_CLS if task == "classification" else TaskType.CAUSAL_LM}
+    if wanted in _PEFT_NAMES.values():
+        defaults["target_modules"] = "all-linear"
+    for option in ("seed", "random_seed", "projection_prng_key"):
+        if option in kind.__dataclass_fields__:
+            defaults[option] = seed
+    try:
+        return kind(**{**defaults, **arm.options})
+    except (TypeError, ValueError) as error:
+        raise ConfigError("pipeline.yaml", (Problem(f"train.arms.{name}.options", str(error)),)) from error
+
+
+def count_parameters(model: Any) -> tuple[int, int]:
+    """(trainable, total) parameters; raises UsageError when nothing would learn."""
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    if trainable == 0:
+        raise UsageError("no parameter would learn in this arm", hint="Look at its target_modules.")
+    return trainable, total
