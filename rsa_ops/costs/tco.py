@@ -44,10 +44,7 @@ def total_cost(
     for arm in dict.fromkeys(entry.cell.arm for entry in measurements):
         cells = tuple(entry for entry in measurements if entry.cell.arm == arm)
         entries = arm_items(till, cells, _evaluation_seconds(arm, evaluations))
-        lines = [entry.item for entry in entries]
-        training = _sum(config.currency, [item for item in lines if item.category in ONE_TRAINING])
-        per_training = _mean(training, len(cells))
-        costs.append(ArmCost(arm=arm, per_training=per_training, total=_sum(config.currency, lines)))
+        costs.append(_arm_cost(arm, [entry.item for entry in entries], len(cells)))
         priced += entries
     items = [entry.item for entry in priced]
     return Tco(
@@ -71,6 +68,12 @@ def _evaluation_seconds(arm: str, evaluations: Mapping[str, float]) -> float:
             hint="`rsa-ops benchmark` writes one per cell; a total with a hole in it is no total.",
         )
     return evaluations[arm]
+
+
+def _arm_cost(arm: str, lines: list[LineItem], cells: int) -> ArmCost:
+    currency = lines[0].amount.currency
+    training = _sum(currency, [item for item in lines if item.category in ONE_TRAINING])
+    return ArmCost(arm=arm, per_training=_mean(training, cells), total=_sum(currency, lines))
 
 
 def _sum(currency: Currency, items: list[LineItem]) -> Money:

@@ -43,10 +43,8 @@ def read_scores(path: Path) -> pd.DataFrame:
             f"{path}: cannot read {path.suffix or 'a file without suffix'}", hint="Give CSV or Parquet."
         )
     try:
-        if path.suffix == ".csv":
-            table = pd.read_csv(path, dtype={"example_id": str})
-        else:
-            table = pd.read_parquet(path)
+        is_csv = path.suffix == ".csv"
+        table = pd.read_csv(path, dtype={"example_id": str}) if is_csv else pd.read_parquet(path)
     except (ValueError, OSError) as error:
         raise DataRefused(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     lacking = [name for name in NEEDED if name not in table.columns]

@@ -48,12 +48,12 @@ def _base_logits(loaded: LoadedModel, spec: TrainedModel, probe: list[str]) -> A
 
     layers = [module for module in loaded.model.modules() if isinstance(module, BaseTunerLayer)]
     for layer in layers:
-        layer.enable_adapters(False)
+        layer.enable_adapters(enabled=False)
     try:
         return _logits(loaded.model, loaded, spec, probe)
     finally:
         for layer in layers:
-            layer.enable_adapters(True)
+            layer.enable_adapters(enabled=True)
 
 
 def _logits(model: Any, loaded: LoadedModel, spec: TrainedModel, probe: list[str]) -> Any:

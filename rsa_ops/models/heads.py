@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy, normalize
 from transformers import AutoModel, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -49,9 +49,9 @@ class MeanPoolClassifier(PreTrainedModel):  # type: ignore[misc]
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         weights = attention_mask[..., None].to(states.dtype)
         mean = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
-        features = F.normalize(mean, dim=-1) * math.sqrt(mean.shape[-1])
+        features = normalize(mean, dim=-1) * math.sqrt(mean.shape[-1])
         logits = self.classifier(features)
-        loss = F.cross_entropy(logits, labels) if labels is not None else None
+        loss = cross_entropy(logits, labels) if labels is not None else None
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 

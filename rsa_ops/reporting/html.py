@@ -12,7 +12,7 @@ import gzip
 from functools import cache
 from typing import Any
 
-from rsa_ops.reporting import figures, notes, text, views
+from rsa_ops.reporting import figures, notes, spending, text, views
 from rsa_ops.reporting.figures import Chart
 from rsa_ops.reporting.inputs import ReportInputs
 
@@ -63,12 +63,13 @@ def _tables(records: ReportInputs) -> dict[str, Any]:
         "arms": views.arms(records),
         "contrasts": views.contrasts(comparison) if comparison else None,
         "slices": views.slices(comparison) if comparison else None,
+        "classes": views.classes(comparison, records.scores) if comparison else None,
         "robustness": views.robustness(comparison) if comparison else None,
-        "cost_totals": views.cost_totals(tco, candidate) if tco else None,
-        "cost_lines": views.cost_lines(tco) if tco else None,
-        "price_sources": views.price_sources(tco) if tco else None,
+        "cost_totals": spending.cost_totals(tco, candidate) if tco else None,
+        "cost_lines": spending.cost_lines(tco) if tco else None,
+        "price_sources": spending.price_sources(tco) if tco else None,
         "measured_share": text.share(tco.measured_share) if tco else "",
-        "effort": views.effort(records.measurements),
+        "effort": spending.effort(records.measurements),
         "findings": views.findings(validation) if validation else None,
     }
 

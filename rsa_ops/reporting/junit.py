@@ -32,7 +32,7 @@ def verdict_junit(verdict: Verdict) -> str:
         suite.add_testcase(_case(_whole(verdict), verdict.policy))
     xml = JUnitXml("rsa-ops")
     xml.add_testsuite(suite)
-    return str(xml.tostring().decode("utf-8"))
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{xml.tostring().decode("utf-8")}\n'
 
 
 def _whole(verdict: Verdict) -> Ruling:

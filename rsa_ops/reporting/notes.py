@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rsa_ops.core.comparison import ALL, Comparison
-from rsa_ops.core.digest import short
 from rsa_ops.core.estimate import Answer
 from rsa_ops.core.validation import Validation
 from rsa_ops.reporting import text
 from rsa_ops.reporting.inputs import ReportInputs
 from rsa_ops.reporting.rows import cells_of, spread
-from rsa_ops.reporting.views import OUTCOME_WORDS, TONES
+from rsa_ops.reporting.tables import OUTCOME_WORDS, TONES
 
 _RECORDS = (
     ("validation", "the data checks"),
@@ -183,7 +182,7 @@ def provenance(inputs: ReportInputs) -> tuple[Fact, ...]:
     if inputs.tco:
         book = f"Price book {inputs.tco.price_book}, {inputs.tco.price_book_date}"
         facts.append(Fact(book, inputs.tco.price_book_digest, mono=True))
-    facts += [Fact(f"Artifact {c.cell.name}", short(c.artifact_digest), mono=True) for c in inputs.measurements]
+    facts += [Fact(f"Artifact {c.cell.name}", c.artifact_digest, mono=True) for c in inputs.measurements]
     facts.append(Fact("Made by", f"rsa_ops {inputs.version}, {inputs.generated_at}"))
     if inputs.mlflow_hint:
         facts.append(Fact("Open the runs", inputs.mlflow_hint, mono=True))

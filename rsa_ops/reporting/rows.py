@@ -79,7 +79,7 @@ def spread(values: list[float], write: Callable[[float], str]) -> Shown:
     if not values:
         return _NONE
     low, high = write(min(values)), write(max(values))
-    return Shown(write(fmean(values)), "" if low == high else f"{low} to {high}")
+    return Shown(write(fmean(values)), "" if low == high else text.span(low, high))
 
 
 def peak_memory(cell: Measurements) -> int:

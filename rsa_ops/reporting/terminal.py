@@ -87,8 +87,8 @@ def rulings_table(console: Console, verdict: Verdict) -> None:
     for ruling in verdict.rulings:
         if ruling.outcome is not Outcome.PROMOTE:
             console.print(_plain(f"{ruling.rule}: {ruling.reason}"))
-    console.print(_styled(verdict.outcome.value.upper(), _OUTCOME_STYLES[verdict.outcome]), end=" ")
-    console.print(_plain(verdict.sentence))
+    line = _styled(verdict.outcome.value.upper(), _OUTCOME_STYLES[verdict.outcome])
+    console.print(line.append(f"  {verdict.sentence}", style="not bold default"))
 
 
 def findings_table(console: Console, validation: Validation) -> None:

@@ -22,14 +22,6 @@ _METRICS: dict[str, tuple[str, str]] = {
 HEADLINE_METRICS = ("accuracy", "macro_f1", "chrf", "bleu", "rouge_l", "field_coverage")
 """The metrics of a short table, in the order in which they are printed."""
 
-_ANSWER_WORDS: dict[Answer, str] = {
-    Answer.NON_INFERIOR: "Not worse than the margin allows",
-    Answer.SUPERIOR: "Better",
-    Answer.INFERIOR: "Worse than the margin allows",
-    Answer.INCONCLUSIVE: "Not decided by this data",
-    Answer.INVALID: "No valid comparison",
-}
-
 
 def metric_label(metric: str) -> str:
     """`macro_f1` -> `Macro-F1`; an unknown metric by its own name."""
@@ -39,11 +31,6 @@ def metric_label(metric: str) -> str:
 def metric_unit(metric: str) -> str:
     """` %` or nothing; every score is printed times 100."""
     return _METRICS.get(metric, ("", " %"))[1]
-
-
-def answer_words(answer: Answer) -> str:
-    """An answer in plain words."""
-    return _ANSWER_WORDS[answer]
 
 
 def score(value: float, metric: str) -> str:
@@ -93,13 +80,21 @@ def share(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """`41.2 s`, `12 min 30 s`, `3 h 05 min`."""
-    if value < 100:
-        return f"{value:.1f} s"
+    """`41.2 s`, `412 s`, `32 min 30 s`, `3 h 05 min`."""
+    if value < 1000:
+        return f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
     whole = round(value)
     if whole < 7200:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+def span(low: str, high: str) -> str:
+    """`63.0 to 65.0 s`: two quantities as printed, the unit once where it is the same."""
+    number, _, unit = low.rpartition(" ")
+    if number.replace(",", "").replace(".", "").isdigit() and high.endswith(f" {unit}"):
+        return f"{number} to {high}"
+    return f"{low} to {high}"
 
 
 def size(count: float) -> str:

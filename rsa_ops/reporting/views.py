@@ -1,81 +1,38 @@
-"""Tables and facts of the HTML report as text, section by section; the template only lays them out."""
+"""Tables of the HTML report on quality: answers, rules, arms, differences, slices, robustness, data checks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from rsa_ops.core.comparison import ALL, Comparison
-from rsa_ops.core.costs import Tco
+from rsa_ops.core.benchmark import CellScores
+from rsa_ops.core.comparison import ALL, Comparison, Contrast
 from rsa_ops.core.estimate import Answer
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.validation import Validation
-from rsa_ops.core.verdict import Outcome, Verdict
+from rsa_ops.core.verdict import Verdict
 from rsa_ops.reporting import text
 from rsa_ops.reporting.inputs import ReportInputs
-from rsa_ops.reporting.rows import ArmRow, arm_names, cells_of, headline_rows, metric_rows, spread
-
-TONES = {
-    Outcome.PROMOTE: "good",
-    Outcome.REJECT: "bad",
-    Outcome.INCONCLUSIVE: "unsure",
-    Outcome.ERROR: "bad",
-    Answer.NON_INFERIOR: "good",
-    Answer.SUPERIOR: "good",
-    Answer.INFERIOR: "bad",
-    Answer.INCONCLUSIVE: "unsure",
-    Answer.INVALID: "bad",
-}
-OUTCOME_WORDS = {
-    Outcome.PROMOTE: "Promote",
-    Outcome.REJECT: "Do not promote",
-    Outcome.INCONCLUSIVE: "Not decided",
-    Outcome.ERROR: "Not judged: the evidence is broken or missing",
-}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A table cell: value, smaller note below, and `tone` (good, bad, unsure, quiet) as a badge."""
-
-    value: str
-    note: str = ""
-    tone: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; the first column is a row header. `numeric` names the columns set flush right.
-
-    A `prose` table becomes a list of cards on a phone; any other scrolls sideways in its own frame.
-    """
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
-    numeric: frozenset[int] = field(default_factory=frozenset)
-    prose: bool = False
-
-
-def plain(*values: str) -> tuple[Entry, ...]:
-    """A row of values without notes."""
-    return tuple(Entry(value) for value in values)
+from rsa_ops.reporting.rows import ArmRow, Shown, arm_names, cells_of, headline_rows, metric_rows, spread
+from rsa_ops.reporting.tables import TONES, Entry, Table
 
 
 def answers(comparison: Comparison) -> tuple[tuple[Entry, str, str], ...]:
-    """Per baseline, on the primary metric: the answer as a badge, the sentence, the reason."""
-    found = []
-    for baseline in comparison.baselines:
-        entry = comparison.contrast(comparison.primary_metric, baseline)
-        if entry is None:
-            continue
-        badge = Entry(entry.result.answer.value, tone=TONES[entry.result.answer])
-        needed = text.more_needed(entry.result)
-        sentence = (
-            f"{entry.candidate} against {baseline}: {text.metric_label(entry.metric)} "
-            f"{text.difference(entry.result)}, margin {text.points(-entry.result.margin)}"
-        )
-        found.append((badge, sentence, f"{text.sentence(entry.result.reason)} {needed}".strip()))
-    return tuple(found)
+    """The answer as a badge, the sentence, the reason: each baseline on the primary metric, then every loss.
+
+    A loss on a slice or on another metric belongs beside the headline, not below it.
+    """
+    main = [comparison.contrast(comparison.primary_metric, baseline) for baseline in comparison.baselines]
+    headline = [entry for entry in main if entry is not None]
+    losses = [entry for entry in comparison.contrasts if entry.result.answer is Answer.INFERIOR]
+    return tuple(_answer(entry) for entry in [*headline, *(loss for loss in losses if loss not in headline)])
+
+
+def _answer(entry: Contrast) -> tuple[Entry, str, str]:
+    badge = Entry(entry.result.answer.value, tone=TONES[entry.result.answer])
+    where = "" if entry.population == ALL else f" on {entry.population}"
+    sentence = (
+        f"{entry.candidate} against {entry.baseline}{where}: {text.metric_label(entry.metric)} "
+        f"{text.difference(entry.result)}, margin {text.points(-entry.result.margin)}"
+    )
+    return badge, sentence, f"{text.sentence(entry.result.reason)} {text.more_needed(entry.result)}".strip()
 
 
 def rulings(verdict: Verdict) -> Table:
@@ -149,6 +106,26 @@ def slices(comparison: Comparison) -> Table | None:
     return Table(caption, ("Slice", "Examples", *names), rows, frozenset(range(1, len(names) + 2)))
 
 
+def classes(comparison: Comparison, scores: tuple[CellScores, ...]) -> Table | None:
+    """Recall of every class, mean over seeds with its range."""
+    names = [arm.arm for arm in comparison.arms]
+    sizes = {entry.group: entry.examples for cell in scores for entry in cell.classes}
+    if not sizes:
+        return None
+    rows = []
+    for group, examples in sizes.items():
+        cells = []
+        for name in names:
+            found = [e.score for s in scores if s.cell.arm == name for e in s.classes if e.group == group]
+            shown = spread(found, lambda value: f"{value * 100:.1f} %")
+            cells.append(Entry(shown.value, shown.note))
+        rows.append((Entry(group), Entry(text.count(examples)), *cells))
+    header = ("Class", "Examples", *names)
+    return Table(
+        "Recall per class, mean and range over seeds", header, tuple(rows), frozenset(range(1, len(header)))
+    )
+
+
 def robustness(comparison: Comparison) -> Table | None:
     """Score of every arm under every kind of noise."""
     kinds = dict.fromkeys(kind for arm in comparison.arms for kind in arm.robustness)
@@ -162,79 +139,6 @@ def robustness(comparison: Comparison) -> Table | None:
         rows.append((Entry(kind), *cells))
     caption = f"{text.metric_label(metric)} with noise of one kind added to the input"
     return Table(caption, ("Noise", *names), tuple(rows), frozenset(range(1, len(names) + 1)))
-
-
-def cost_totals(tco: Tco, candidate: str | None) -> Table:
-    """Per arm: cost of one training and total, and what the candidate changes."""
-    own = tco.arm(candidate) if candidate else None
-    rows = []
-    for arm in tco.arms:
-        against = own is not None and arm.arm != own.arm
-        per_training = text.money_change(own.per_training, arm.per_training) if own and against else ""
-        total = text.money_change(own.total, arm.total) if own and against else ""
-        rows.append(
-            (
-                Entry(arm.arm),
-                Entry(text.money(arm.per_training), f"{candidate}: {per_training}" if per_training else ""),
-                Entry(text.money(arm.total), f"{candidate}: {total}" if total else ""),
-            )
-        )
-    header = ("Arm", "One training", f"Total, {tco.horizon_months} months")
-    return Table("Cost per arm, and what the candidate changes against it", header, tuple(rows), frozenset({1, 2}))
-
-
-def cost_lines(tco: Tco) -> Table:
-    """Every line item with the basis of quantity and price."""
-    rows = tuple(
-        (
-            Entry(item.arm, item.category),
-            Entry(item.description),
-            Entry(f"{_quantity(float(item.quantity))} {item.unit}", item.quantity_basis.value),
-            Entry(text.money(item.unit_price), item.price_basis.value),
-            Entry(text.money(item.amount)),
-        )
-        for item in tco.items
-    )
-    header = ("Arm", "What", "Quantity", "Unit price", "Amount")
-    caption = "Line items: quantity times unit price is the amount"
-    return Table(caption, header, rows, frozenset({2, 3, 4}), prose=True)
-
-
-def price_sources(tco: Tco) -> Table:
-    """Every price that was used, once, with the source that the price book gives."""
-    used = {item.source: item for item in tco.items}
-    rows = tuple(
-        (
-            Entry(source),
-            Entry(f"{text.money(item.unit_price)} per {item.unit}"),
-            Entry(item.price_basis.value),
-        )
-        for source, item in used.items()
-    )
-    return Table(
-        "Prices and where they come from", ("Price and source", "Price", "Basis"), rows, frozenset({1}), prose=True
-    )
-
-
-def effort(measurements: tuple[Measurements, ...]) -> Table | None:
-    """What was spent on each cell."""
-    if not measurements:
-        return None
-    rows = tuple(
-        (
-            Entry(cell.cell.name, cell.method if cell.method != cell.cell.arm else ""),
-            Entry(f"{cell.learning_rate:g}"),
-            Entry(f"{cell.epochs:g}", f"{cell.steps:,} steps"),
-            Entry(text.count(cell.tokens)),
-            Entry(text.seconds(cell.wall_seconds), _selection(cell)),
-            Entry(text.count(cell.trainable_parameters), f"of {text.count(cell.total_parameters)}"),
-            Entry(f"{cell.final_loss:.3f}"),
-            Entry(str(cell.attempts)),
-        )
-        for cell in measurements
-    )
-    header = ("Cell", "Learning rate", "Epochs", "Tokens", "Wall time", "Trainable", "Final loss", "Attempts")
-    return Table("What was spent on each cell (arm and seed)", header, rows, frozenset(range(1, 8)), prose=True)
 
 
 def findings(validation: Validation) -> Table | None:
@@ -251,9 +155,8 @@ def findings(validation: Validation) -> Table | None:
         )
         for found in validation.findings
     )
-    return Table(
-        "Checks that did not hold", ("Check", "Severity", "Rows", "Found", "What to do"), rows, frozenset({2})
-    )
+    header = ("Check", "Severity", "Rows", "Found", "What to do")
+    return Table("Checks that did not hold", header, rows, frozenset({2}), prose=True)
 
 
 def _arm_table(caption: str, names: tuple[str, ...], rows: tuple[ArmRow, ...]) -> Table:
@@ -262,8 +165,6 @@ def _arm_table(caption: str, names: tuple[str, ...], rows: tuple[ArmRow, ...]) -
 
 
 def _latency(comparison: Comparison | None, names: tuple[str, ...]) -> tuple[ArmRow, ...]:
-    from rsa_ops.reporting.rows import Shown
-
     found = [comparison.arm(name) for name in names] if comparison else []
     keys = dict.fromkeys(key for arm in found if arm for key in arm.latency_ms)
     return tuple(
@@ -283,15 +184,8 @@ def _energy(measurements: tuple[Measurements, ...], names: tuple[str, ...]) -> t
         return ()
     shown = []
     for name in names:
-        known = [c.energy.energy_kwh for c in cells_of(measurements, name) if c.energy.energy_kwh is not None]
-        shown.append(spread([value * 1000 for value in known], lambda wh: f"{wh:.3g} Wh"))
-    sources = ", ".join(dict.fromkeys(cell.energy.source for cell in measurements))
-    return (ArmRow(f"Energy per training ({sources})", tuple(shown)),)
-
-
-def _selection(cell: Measurements) -> str:
-    return f"{text.seconds(cell.selection_seconds)} of it selecting" if cell.selection_seconds else ""
-
-
-def _quantity(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+        cells = cells_of(measurements, name)
+        known = [cell.energy.energy_kwh for cell in cells if cell.energy.energy_kwh is not None]
+        sources = ", ".join(dict.fromkeys(cell.energy.source for cell in cells))
+        shown.append(Shown(spread([kwh * 1000 for kwh in known], lambda wh: f"{wh:.3g} Wh").value, sources))
+    return (ArmRow("Energy per training", tuple(shown)),)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsa_ops.data.records import parse_record
-
 from rsa_ops.core.benchmark import CellScores
 from rsa_ops.core.cell import Cell
+from rsa_ops.data.records import parse_record
 from rsa_ops.evaluation.benchmark import PREDICTIONS, SCORES, BenchmarkTask, benchmark_cell
 from rsa_ops.execution.cached_map import Item, cached_map
 from rsa_ops.execution.key import content_key
@@ -44,7 +43,10 @@ def benchmark(run: Run, data: Data, models: tuple[Trained, ...]) -> tuple[Scored
         CellFailed, IntegrityError: an artifact that changes nothing, or that stands on another base.
     """
     run.progress.stage("benchmark", f"{data.validation.split('test').rows} test examples")
-    return score_artifacts(run, data, [(model.cell, model.artifact) for model in models], "benchmark")
+    scored = score_artifacts(run, data, [(model.cell, model.artifact) for model in models], "benchmark")
+    for entry in scored:
+        run.keep(entry.scores, f"benchmark/{entry.cell.name}.json")
+    return scored
 
 
 def score_artifacts(run: Run, data: Data, artifacts: list[tuple[Cell, Path]], stage: str) -> tuple[Scored, ...]:

@@ -6,10 +6,9 @@ replace it, so here only the examples are random.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-
-from rsa_ops.gates.policy import CHAMPION, ChampionRule
 
 from rsa_ops.core.cell import Cell
 from rsa_ops.core.comparison import ALL, Contrast
@@ -17,6 +16,7 @@ from rsa_ops.core.digest import Digest, short
 from rsa_ops.errors import IntegrityError
 from rsa_ops.evaluation.matrix import clean_rows, read_scores, require_same_examples, score_matrix
 from rsa_ops.files import digest_folder, fresh_folder
+from rsa_ops.gates.policy import CHAMPION, ChampionRule, Policy
 from rsa_ops.models.task import Task
 from rsa_ops.stages.benchmark import Scored, score_artifacts
 from rsa_ops.stages.compare import score_column
@@ -65,31 +65,39 @@ def find_champion(run: Run, data: Data, models: tuple[Trained, ...]) -> Champion
     if not folder.is_dir():
         with fresh_folder(folder) as target:
             fetched = fetch_adapter(run.store, version, run.work / "fetched")
-            _copy(fetched, target)
+            shutil.copytree(fetched, target, dirs_exist_ok=True)
     _require_digest(folder, version)
     cell = Cell(arm=CHAMPION, seed=run.config.released_seed)
     (scored,) = score_artifacts(run, data, [(cell, folder)], CHAMPION)
     return Champion(version, scored)
 
 
-def champion_contrasts(
-    run: Run, scores: tuple[Scored, ...], champion: Champion, rules: tuple[ChampionRule, ...]
-) -> tuple[Contrast, ...]:
-    """The candidate's released adapter against the champion, one contrast a rule."""
+def champion_contrasts(run: Run, scores: tuple[Scored, ...], champion: Champion) -> tuple[Contrast, ...]:
+    """The candidate's released adapter against the champion, one contrast for each rule about it."""
     wanted = (run.policy.candidate, run.config.released_seed)
     ours = next(entry for entry in scores if (entry.cell.arm, entry.cell.seed) == wanted)
-    return tuple(_contrast(rule, ours, champion.scored, run.policy.alpha, run.config.task) for rule in rules)
+    return tuple(
+        champion_contrast(rule, run.policy, run.config.task, ours.predictions, champion.scored.predictions)
+        for rule in run.policy.champion_rules
+    )
 
 
-def _contrast(rule: ChampionRule, ours: Scored, theirs: Scored, alpha: float, task: Task) -> Contrast:
+def champion_contrast(rule: ChampionRule, policy: Policy, task: Task, ours: Path, theirs: Path) -> Contrast:
+    """One contrast from two predictions tables of one artifact each, on the same examples."""
     column = score_column(rule.metric, task)
     sides = [
-        score_matrix(clean_rows(read_scores(entry.predictions)), column, name)
-        for name, entry in ((ours.cell.name, ours), (CHAMPION, theirs))
+        (name, score_matrix(clean_rows(read_scores(path)), column, name))
+        for name, path in ((policy.candidate, ours), (CHAMPION, theirs))
     ]
-    require_same_examples([(ours.cell.name, sides[0]), (CHAMPION, sides[1])])
-    result = artifact_noninferiority(sides[0].values[0], sides[1].values[0], margin=rule.margin, alpha=alpha)
-    return Contrast(metric=rule.metric, population=ALL, candidate=ours.cell.arm, baseline=CHAMPION, result=result)
+    require_same_examples(sides)
+    candidate, champion = (matrix.values[0] for _, matrix in sides)
+    return Contrast(
+        metric=rule.metric,
+        population=ALL,
+        candidate=policy.candidate,
+        baseline=CHAMPION,
+        result=artifact_noninferiority(candidate, champion, margin=rule.margin, alpha=policy.alpha),
+    )
 
 
 def _require_digest(folder: Path, version: Version) -> None:
@@ -99,9 +107,3 @@ def _require_digest(folder: Path, version: Version) -> None:
             f"{version.name} version {version.version} was registered as {version.digest} but holds {found}",
             hint="Its files were changed after registration. Move the champion alias to an intact version.",
         )
-
-
-def _copy(source: Path, target: Path) -> None:
-    import shutil
-
-    shutil.copytree(source, target, dirs_exist_ok=True)

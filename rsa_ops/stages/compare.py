@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rsa_ops.gates.policy import NoninferiorityRule, Policy, SlicesRule
 
 from rsa_ops.core.benchmark import CLEAN, SCORE_PREFIX, SLICE_PREFIX
 from rsa_ops.core.comparison import ALL, ArmSummary, Comparison, Contrast, SliceScore
@@ -17,11 +16,20 @@ from rsa_ops.core.digest import Digest
 from rsa_ops.core.estimate import Estimate
 from rsa_ops.errors import IntegrityError, MissingError
 from rsa_ops.evaluation.matrix import Matrix, clean_rows, read_scores, require_same_examples, score_matrix
+from rsa_ops.gates.policy import Policy, Question, questions
 from rsa_ops.models.task import Task
 from rsa_ops.stages.benchmark import Scored
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.validate import Data
 from rsa_ops.stats import (
+    ArmMetric,
+    assessable,
+    bootstrap_difference,
+    bootstrap_metric,
+    macro_f1,
+    mean_estimate,
+    noninferiority,
+)
     assessable,
     bootstrap_difference,
     bootstrap_metric,
@@ -54,6 +62,10 @@ class ArmRows:
     def clean(self) -> pd.DataFrame:
         """Rows on the undisturbed examples."""
         return clean_rows(self.rows)
+
+    def only(self, examples: frozenset[str] | None) -> pd.DataFrame:
+        """Clean rows of some examples, or of all."""
+        return self.clean if examples is None else self.clean[self.clean["example_id"].isin(examples)]
 
     def matrix(self, column: str, condition: str = CLEAN) -> Matrix:
         """`column` of one condition as seeds x examples."""
@@ -101,16 +113,17 @@ def compare_arms(arms: Sequence[ArmRows], policy: Policy, task: Task, test_diges
         raise MissingError(f"the candidate {policy.candidate!r} has no scores; there are {', '.join(by_name)}")
     _require_distinct(arms)
     require_same_examples([(arm.arm, arm.matrix("score")) for arm in arms])
-    contrasts = [contrast for rule in policy.rules for contrast in _contrasts(rule, policy, by_name, task)]
-    unique = {(c.metric, c.population, c.baseline): c for c in contrasts}
+    asked = [question for question in questions(policy) if question.against in by_name]
+    contrasts = [contrast for question in asked for contrast in _contrasts(question, policy, by_name, task)]
+    slice_margin = min((question.margin for question in asked if question.on_slices), default=SLICE_MARGIN)
     return Comparison(
         candidate=policy.candidate,
         baselines=tuple(dict.fromkeys(contrast.baseline for contrast in contrasts)),
         primary_metric=PRIMARY[task],
         test_digest=test_digest,
         examples=by_name[policy.candidate].matrix("score").values.shape[1],
-        arms=tuple(_summary(arm, task) for arm in arms),
-        contrasts=tuple(unique.values()),
+        arms=tuple(_summary(arm, task, slice_margin, policy.alpha) for arm in arms),
+        contrasts=tuple(contrasts),
     )
 
 
@@ -129,75 +142,79 @@ def _require_distinct(arms: Sequence[ArmRows]) -> None:
                 raise IntegrityError(f"arms {seen[digest]} and {arm.arm} hold the same artifact {digest}")
 
 
-def _contrasts(rule: object, policy: Policy, arms: Mapping[str, ArmRows], task: Task) -> list[Contrast]:
-    candidate = arms[policy.candidate]
-    if isinstance(rule, NoninferiorityRule):
-        return [_contrast(rule.metric, candidate, arms[rule.against], rule.margin, policy.alpha, task)]
-    if isinstance(rule, SlicesRule):
-        return _slice_contrasts(rule, candidate, arms[rule.against], policy.alpha, task)
-    return []
+def _contrasts(question: Question, policy: Policy, arms: Mapping[str, ArmRows], task: Task) -> list[Contrast]:
+    candidate, baseline = arms[policy.candidate], arms[question.against]
+    if question.metric == "macro_f1" and not question.on_slices:
+        return [_macro_f1_contrast(question, candidate, baseline, policy.alpha)]
+    populations: dict[str, frozenset[str] | None] = {ALL: None}
+    if question.on_slices:
+        populations = {
+            name: examples
+            for name, examples in _slices(candidate).items()
+            if assessable(len(examples), question.margin, policy.alpha)
+        }
+    column = score_column(question.metric, task)
+    return [
+        _mean_contrast(question, candidate, baseline, column, policy.alpha, population, examples)
+        for population, examples in populations.items()
+    ]
 
 
-def _contrast(
-    metric: str, candidate: ArmRows, baseline: ArmRows, margin: float, alpha: float, task: Task
+def _mean_contrast(
+    question: Question,
+    candidate: ArmRows,
+    baseline: ArmRows,
+    column: str,
+    alpha: float,
+    population: str,
+    examples: frozenset[str] | None,
 ) -> Contrast:
-    if metric == "macro_f1":
-        labels = _label_codes(candidate, baseline)
-        result = bootstrap_difference(
-            _macro_f1(candidate, labels),
-            _macro_f1(baseline, labels),
-            seeds=(len(candidate.matrix("score").seeds), len(baseline.matrix("score").seeds)),
-            examples=candidate.matrix("score").values.shape[1],
-            margin=margin,
-            alpha=alpha,
-            draws=BOOTSTRAP_DRAWS,
-            rng=np.random.default_rng(BOOTSTRAP_SEED),
-        )
-    else:
-        column = score_column(metric, task)
-        result = noninferiority(
-            candidate.matrix(column).values, baseline.matrix(column).values, margin=margin, alpha=alpha
-        )
-    return Contrast(metric=metric, population=ALL, candidate=candidate.arm, baseline=baseline.arm, result=result)
+    sides = [
+        score_matrix(arm.only(examples), column, f"arm {arm.arm}, {population} examples")
+        for arm in (candidate, baseline)
+    ]
+    return Contrast(
+        metric=question.metric,
+        population=population,
+        candidate=candidate.arm,
+        baseline=baseline.arm,
+        result=noninferiority(sides[0].values, sides[1].values, margin=question.margin, alpha=alpha),
+    )
 
 
-def _slice_contrasts(
-    rule: SlicesRule, candidate: ArmRows, baseline: ArmRows, alpha: float, task: Task
-) -> list[Contrast]:
-    column = score_column(rule.metric, task)
-    found = []
-    for population, examples in _slices(candidate).items():
-        if not assessable(len(examples), margin=rule.margin, alpha=alpha):
-            continue
-        sides = [
-            score_matrix(
-                arm.clean[arm.clean["example_id"].isin(examples)], column, f"arm {arm.arm} on {population}"
-            )
-            for arm in (candidate, baseline)
-        ]
-        result = noninferiority(sides[0].values, sides[1].values, margin=rule.margin, alpha=alpha)
-        found.append(
-            Contrast(
-                metric=rule.metric,
-                population=population,
-                candidate=candidate.arm,
-                baseline=baseline.arm,
-                result=result,
-            )
-        )
-    return found
+def _macro_f1_contrast(question: Question, candidate: ArmRows, baseline: ArmRows, alpha: float) -> Contrast:
+    codes = _label_codes(candidate, baseline)
+    result = bootstrap_difference(
+        _macro_f1(candidate, codes),
+        _macro_f1(baseline, codes),
+        margin=question.margin,
+        alpha=alpha,
+        draws=BOOTSTRAP_DRAWS,
+        rng=np.random.default_rng(BOOTSTRAP_SEED),
+    )
+    return Contrast(
+        metric=question.metric, population=ALL, candidate=candidate.arm, baseline=baseline.arm, result=result
+    )
 
 
-def _summary(arm: ArmRows, task: Task) -> ArmSummary:
+def _summary(arm: ArmRows, task: Task, slice_margin: float, alpha: float) -> ArmSummary:
     matrix = arm.matrix("score")
     conditions = sorted(set(arm.rows.get("condition", [])) - {CLEAN})
+    slices = tuple(
+        SliceScore(
+            slice=name,
+            score=mean_estimate(score_matrix(arm.only(examples), "score", name).values, bounded=True),
+            assessable=assessable(len(examples), slice_margin, alpha),
+        )
+        for name, examples in _slices(arm).items()
+    )
     return ArmSummary(
         arm=arm.arm,
         seeds=matrix.seeds,
         artifact_digests=arm.digests,
         metrics=_metrics(arm, matrix, task),
         robustness={name: mean_estimate(arm.matrix("score", name).values, bounded=True) for name in conditions},
-        slices=tuple(_slice_score(arm, name, examples) for name, examples in _slices(arm).items()),
+        slices=slices,
         latency_ms=arm.latency_ms,
     )
 
@@ -210,21 +227,9 @@ def _metrics(arm: ArmRows, matrix: Matrix, task: Task) -> dict[str, Estimate]:
             for name in columns
         }
     f1 = bootstrap_metric(
-        _macro_f1(arm, _label_codes(arm)),
-        seeds=len(matrix.seeds),
-        examples=matrix.values.shape[1],
-        draws=BOOTSTRAP_DRAWS,
-        rng=np.random.default_rng(BOOTSTRAP_SEED),
-        confidence=0.95,
+        _macro_f1(arm, _label_codes(arm)), rng=np.random.default_rng(BOOTSTRAP_SEED), draws=BOOTSTRAP_DRAWS
     )
     return {"accuracy": mean_estimate(matrix.values, bounded=True), "macro_f1": f1}
-
-
-def _slice_score(arm: ArmRows, name: str, examples: frozenset[str]) -> SliceScore:
-    rows = arm.clean[arm.clean["example_id"].isin(examples)]
-    score = mean_estimate(score_matrix(rows, "score", f"arm {arm.arm} on {name}").values, bounded=True)
-    large = assessable(len(examples), margin=SLICE_MARGIN, alpha=0.05)
-    return SliceScore(slice=name, score=score, assessable=large)
 
 
 def _slices(arm: ArmRows) -> dict[str, frozenset[str]]:
@@ -250,7 +255,7 @@ def _label_codes(*arms: ArmRows) -> dict[str, int]:
     return {name: code for code, name in enumerate(names)}
 
 
-def _macro_f1(arm: ArmRows, codes: Mapping[str, int]):  # type: ignore[no-untyped-def]
+def _macro_f1(arm: ArmRows, codes: Mapping[str, int]) -> ArmMetric:
     rows = arm.clean.sort_values(["seed", "example_id"])
     seeds = len(set(rows["seed"]))
     labels: NDArray[np.int64] = rows["label"].map(codes).to_numpy(dtype=np.int64).reshape(seeds, -1)

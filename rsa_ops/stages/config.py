@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
-from rsa_ops.data.config import DataConfig
-from rsa_ops.gates.policy import Policy
 
 from rsa_ops.config import read_config
 from rsa_ops.core.record import Record, Value
 from rsa_ops.costs.config import CostConfig
+from rsa_ops.data.config import DataConfig
 from rsa_ops.errors import ConfigError, MissingError, Problem
 from rsa_ops.evaluation.config import BenchmarkConfig
+from rsa_ops.gates.policy import Policy
 from rsa_ops.models.task import ModelConfig, Task
 from rsa_ops.training.config import TrainConfig
 
@@ -61,6 +61,17 @@ class PipelineConfig(Record):
     def released_seed(self) -> int:
         """The seed whose adapter becomes a version: `release_seed`, or the first."""
         return self.train.seeds[0] if self.release_seed is None else self.release_seed
+
+    @property
+    def settings_note(self) -> str:
+        """What the trainer is told, for every arm alike, in one paragraph for the report."""
+        train, model = self.train, self.model
+        rates = ", ".join(f"{name} {arm.learning_rate:g}" for name, arm in train.arms.items())
+        head = f"; new classification head {train.head_learning_rate:g}" if self.task == "classification" else ""
+        return (
+            f"Every arm: {train.epochs:g} epochs, batches of {train.batch_size}, at most {model.max_length} tokens, "
+            f"AdamW, linear schedule. Learning rates: {rates}{head}. Effort: {train.effort}."
+        )
 
 
 def read_pipeline(place: Path) -> tuple[PipelineConfig, Policy, Path]:

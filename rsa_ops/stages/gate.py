@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rsa_ops.gates.decide import decide
-
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
 from rsa_ops.core.verdict import Evidence, Verdict
 from rsa_ops.files import write_text
+from rsa_ops.gates.decide import decide
 from rsa_ops.reporting.junit import verdict_junit
 from rsa_ops.reporting.markdown import verdict_markdown
 from rsa_ops.stages.benchmark import Scored
@@ -63,7 +62,7 @@ def keep_verdict(run: Run, verdict: Verdict, comparison: Comparison, tco: Tco) -
 
 
 def _with_champion(run: Run, scores: tuple[Scored, ...], comparison: Comparison, champion: Champion) -> Comparison:
-    contrasts = champion_contrasts(run, scores, champion, run.policy.champion_rules)
+    contrasts = champion_contrasts(run, scores, champion)
     full = comparison.model_copy(update={"contrasts": (*comparison.contrasts, *contrasts)})
     run.keep(full, COMPARISON)
     return full

@@ -9,11 +9,10 @@ import json
 import subprocess
 import sys
 
-from rsa_ops.gates.policy import CHAMPION
-
 from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.evaluation.benchmark import PROBE
+from rsa_ops.gates.policy import CHAMPION
 from rsa_ops.stages.benchmark import Scored
 from rsa_ops.stages.champion import model_name, released
 from rsa_ops.stages.run import Run

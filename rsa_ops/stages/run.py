@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from rsa_ops.gates.policy import Policy
 
 import rsa_ops
 from rsa_ops.core.record import Record
@@ -17,6 +16,7 @@ from rsa_ops.errors import RsaOpsError
 from rsa_ops.execution.local import LocalExecutor
 from rsa_ops.execution.progress import Progress
 from rsa_ops.files import write_record
+from rsa_ops.gates.policy import Policy
 from rsa_ops.stages.config import PipelineConfig
 from rsa_ops.tracking.context import source_tags
 from rsa_ops.tracking.runs import RunFacts, end_run, log_facts, log_files, start_run, sweep_stale
@@ -64,16 +64,21 @@ class Run:
         """The records of this run."""
         return self.work / "results"
 
+    @property
+    def mlflow_command(self) -> str:
+        """The command, or the address, that opens MLflow on this run's store."""
+        local = self.store.uri.startswith("sqlite:")
+        return f"mlflow ui --backend-store-uri {self.store.uri}" if local else self.store.uri
+
     def keep(self, record: Record, name: str) -> Path:
         """Write a record to the results and to the parent run's artifacts."""
         path = self.results / name
         write_record(path, record)
-        log_files(self.store, self.run_id, path)
-        return path
+        return self.keep_file(path)
 
     def keep_file(self, path: Path) -> Path:
         """Copy a file of the results to the parent run's artifacts."""
-        log_files(self.store, self.run_id, path)
+        log_files(self.store, self.run_id, path, path.parent.relative_to(self.results).as_posix().strip("."))
         return path
 
     def tag(self, tags: dict[str, str]) -> None:
@@ -84,6 +89,7 @@ class Run:
 @contextmanager
 def open_run(config: PipelineConfig, policy: Policy, folder: Path, work: Path, progress: Progress) -> Iterator[Run]:
     """Open the store, start the parent run, and end it as it deserves: FINISHED, FAILED or KILLED."""
+    shutil.rmtree(work / "results", ignore_errors=True)  # records of an earlier run; MLflow keeps them
     store = open_store(tracking_uri(config, work), config.name, work / "artifacts")
     host = socket.gethostname()
     sweep_stale(store, _alive, host)

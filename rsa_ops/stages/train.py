@@ -53,10 +53,13 @@ def train(run: Run, data: Data) -> tuple[Trained, ...]:
     results = cached_map(
         train_cell, items, root=run.cells, log=train_log(run), executor=run.executor, progress=run.progress
     )
-    return tuple(
+    trained = tuple(
         Trained(result.folder, result.item.key, read_record(Measurements, result.folder / MEASUREMENTS))
         for result in results
     )
+    for model in trained:
+        run.keep(model.measurements, f"measurements/{model.cell.name}.json")
+    return trained
 
 
 def train_log(run: Run) -> CellLog:

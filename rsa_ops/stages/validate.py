@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rsa_ops.core.digest import digest_parts
+from rsa_ops.core.run_record import RunRecord
+from rsa_ops.core.validation import Validation
 from rsa_ops.data.validate import data_key, require_valid
 from rsa_ops.data.validate import validate as validate_data
-
-from rsa_ops.core.digest import digest_parts
-from rsa_ops.core.validation import Validation
 from rsa_ops.execution.cached_map import Item, cached_map
 from rsa_ops.execution.key import content_key
 from rsa_ops.files import read_record
@@ -18,6 +19,7 @@ from rsa_ops.stages.run import Run
 from rsa_ops.tracking.runs import CellLog, RunFacts, log_files
 
 RECORD = "validation.json"
+RUN_RECORD = "run.json"
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,27 @@ def validate(run: Run) -> Data:
     for finding in validation.findings:
         run.progress.note(f"{finding.severity}: {finding.check}: {finding.message}")
     require_valid(validation)
-    run.tag({"test.sha256": validation.split("test").digest, "policy.sha256": run.policy.digest()})
+    _lock(run, validation)
     return Data(result.folder, validation)
+
+
+def _lock(run: Run, validation: Validation) -> None:
+    """Write policy and test set down while no score exists."""
+    record = RunRecord(
+        pipeline=run.config.name,
+        task=run.config.task,
+        run_id=run.run_id,
+        store=run.store.uri,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        release_seed=run.config.released_seed,
+        policy_digest=run.policy.digest(),
+        test_digest=validation.split("test").digest,
+        data_digest=validation.fingerprint,
+        settings_note=run.config.settings_note,
+        mlflow_hint=run.mlflow_command,
+    )
+    run.keep(record, RUN_RECORD)
+    run.tag({"test.sha256": record.test_digest, "policy.sha256": record.policy_digest})
 
 
 def _work(task: Any, folder: Path, progress: Any) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from rsa_ops.core.estimate import Estimate, PairedResult
 from rsa_ops.errors import IntegrityError, UsageError
-from rsa_ops.stats.judge import bad_terms, invalid, judge
+from rsa_ops.stats.judge import FLOORED, bad_terms, invalid, judge
 from rsa_ops.stats.spread import Scores, item_spread, seed_spread
 
 CROSSED = "crossed-variance t"
@@ -86,7 +86,7 @@ def mean_estimate(scores: ArrayLike, confidence: float = 0.95, *, bounded: bool 
         low=min(max(low, 0.0), 1.0) if bounded else low,
         high=max(min(high, 1.0), 0.0) if bounded else high,
         confidence=confidence,
-        method=CROSSED if arms else ONE_SEED,
+        method=(CROSSED if arms else ONE_SEED) + (FLOORED if precision.floored else ""),
         examples=spread.examples,
         seeds=len(table),
         standard_error=precision.error,

@@ -15,6 +15,7 @@ from rsa_ops.core.estimate import Answer, Estimate, PairedResult
 from rsa_ops.errors import UsageError
 from rsa_ops.stats.spread import Spread
 
+FLOORED = "; width floored, almost no example differs"
 MOST_EXAMPLES = 10_000_000
 MOST_SEEDS = 1_000
 
@@ -84,7 +85,7 @@ def judge(
         low=value - now.half_width,
         high=value + now.half_width,
         confidence=1 - 2 * alpha,
-        method=method + ("; width floored: almost no example differs" if spread.scale else ""),
+        method=method + (FLOORED if now.floored else ""),
         examples=spread.examples,
         seeds=reported_seeds,
         standard_error=now.error,

@@ -8,8 +8,10 @@ per arm M the variance of its S seed means and R its residual mean square:
     E[V] = var(example difference) + sum_arms R / S          E[M] = var(seed) + R / n
     SE^2 = V / n + sum_arms max(0, M - R / n) / S
 
-Degrees of freedom after Satterthwaite (1946, Biometrics 2:110) with V, M and R as the mean squares; where
-M - R / n is negative, R / n stands for M, which keeps the degrees of freedom low instead of infinite.
+Degrees of freedom after Satterthwaite (1946, Biometrics 2:110) with the terms that stand in SE^2: V / n with
+n - 1, each seed term with S - 1. Counting R as well, or a seed term that came out as zero, gave no better level
+in simulation (at most 5.7 % false "not worse" at nominal 5 % either way) and cost power: with 3 seeds 1 % where
+5 % is allowed.
 """
 
 from __future__ import annotations
@@ -29,12 +31,16 @@ Scores = NDArray[np.float64]
 
 
 class Precision(NamedTuple):
-    """`half_width` of the two-sided interval at 1 - 2*alpha = quantile * `error`; `seed_share` of the variance."""
+    """`half_width` of the two-sided interval at 1 - 2*alpha = quantile * `error`; `seed_share` of the variance.
+
+    `floored`: the variance alone would have given less, and almost no example differs.
+    """
 
     error: float
     freedom: float
     half_width: float
     seed_share: float
+    floored: bool
 
 
 @dataclass(frozen=True)
@@ -65,15 +71,13 @@ class Spread:
         n = self.examples + more_examples
         own = sum(arm.residual / arm.seeds for arm in self.arms)
         then = sum(arm.residual / (arm.seeds + more_seeds) for arm in self.arms)
-        items = max(self.square - own + then, then) / n
+        items = max(self.square - own + then, min(self.square, then)) / n
         seeds, spent = 0.0, items**2 / max(n - 1, 1)
         for arm in self.arms:
             count = arm.seeds + more_seeds
-            noise = arm.residual / n
-            between = max(0.0, arm.square - arm.residual / self.examples)
-            seeds += between / count
-            spent += ((between + noise) / count) ** 2 / (count - 1)
-            spent += (noise / count) ** 2 / ((count - 1) * max(n - 1, 1))
+            term = max(0.0, arm.square - arm.residual / self.examples) / count
+            seeds += term
+            spent += term**2 / (count - 1)
         variance = items + seeds
         freedom = variance**2 / spent if spent > 0 else float(max(n - 1, 1))
         return self._floored(variance, freedom, seeds, n, alpha)
@@ -84,9 +88,10 @@ class Spread:
         quantile = -float(stdtrit(freedom, alpha))
         share = seeds / variance if variance > 0 else 0.0
         half = quantile * variance**0.5
-        if self.scale > 0:
-            half = max(half, self.scale * zero_event_bound(examples, alpha))
-        return Precision(half / quantile, freedom, half, share)
+        floor = self.scale * zero_event_bound(examples, alpha) if self.scale > 0 else 0.0
+        if half < floor:
+            return Precision(floor / quantile, freedom, floor, share, floored=True)
+        return Precision(half / quantile, freedom, half, share, floored=False)
 
 
 def seed_spread(scores: Scores) -> SeedSpread:

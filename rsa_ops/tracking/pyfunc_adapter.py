@@ -23,7 +23,7 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
 
         self._loaded, self._spec = load_trained(Path(context.artifacts["adapter"]), device=pick_device())
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> list[str]:
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> list[str]:  # noqa: ARG002  MLflow's signature
         """One prediction for each text."""
         from rsa_ops.evaluation.predict import predict_texts
 

@@ -154,3 +154,13 @@ def run_tag(store: Store, run_id: str, name: str) -> str | None:
     with store_errors(store.uri):
         value = store.client.get_run(run_id).data.tags.get(f"rsa.{name}")
         return str(value) if value is not None else None
+
+
+def find_run(store: Store, tags: Mapping[str, str]) -> str | None:
+    """The id of the newest finished run that carries all these tags of ours, or None."""
+    condition = " and ".join(f"tags.`rsa.{name}` = '{value}'" for name, value in tags.items())
+    with store_errors(store.uri):
+        found = store.client.search_runs(
+            [store.experiment_id], f"attributes.status = 'FINISHED' and {condition}", max_results=1
+        )
+    return str(found[0].info.run_id) if found else None

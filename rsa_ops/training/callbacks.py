@@ -19,11 +19,11 @@ def step_callback(cell: Cell, progress: Any) -> Any:
     class StepCallback(TrainerCallback):  # type: ignore[misc]
         done = 0
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002  the Trainer's signature
             self.done = state.global_step
             progress(state.global_step / max(1, state.max_steps), f"step {state.global_step}/{state.max_steps}")
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
             loss = (logs or {}).get("loss")
             if loss is not None and not math.isfinite(float(loss)):
                 raise CellFailed(

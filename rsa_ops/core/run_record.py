@@ -1,0 +1,32 @@
+"""What was fixed before anything was scored, and where the run is recorded."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rsa_ops.core.digest import Digest
+from rsa_ops.core.record import Record
+
+
+class RunRecord(Record):
+    """`run.json`, written after validation and before training.
+
+    `policy_digest` and `test_digest` are thereby locked; `release_seed` names the seed whose adapter will be
+    released. `store` and `run_id` say where MLflow has the run.
+    """
+
+    schema_: Literal["rsa_ops/run/v1"] = Field(default="rsa_ops/run/v1", alias="schema")
+
+    pipeline: str
+    task: Literal["classification", "generation"]
+    run_id: str
+    store: str
+    started_at: str
+    release_seed: int
+    policy_digest: Digest
+    test_digest: Digest
+    data_digest: Digest
+    settings_note: str
+    mlflow_hint: str

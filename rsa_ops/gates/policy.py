@@ -1,0 +1,146 @@
+"""The policy: which rules a candidate must satisfy, fixed before the scores exist and named by its digest.
+
+Margins live here and nowhere else: `questions` tells the compare stage what to ask, and the gate refuses a
+comparison that was made with another margin or alpha. That the candidate differs from the champion, that digests
+agree and that no seed is missing is no rule: it is always checked.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from rsa_ops.core.comparison import ALL
+from rsa_ops.core.record import Record, Value
+
+Name = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0)]
+Quantity = Literal["trainable_share", "wall_seconds_ratio", "peak_host_memory_ratio", "artifact_bytes_ratio"]
+
+
+class NonInferiorityRule(Value):
+    """On all examples the candidate must not lose more than `margin` of `metric` against the arm `against`.
+
+    `require: superior` asks for a gain instead; a gain that is not proven is then inconclusive.
+    """
+
+    kind: Literal["noninferiority"]
+    metric: Name
+    against: Name
+    margin: Positive
+    require: Literal["non-inferior", "superior"] = "non-inferior"
+
+
+class SlicesRule(Value):
+    """No slice that is large enough to judge may be surely worse by more than `margin`.
+
+    Slices too small are reported as not assessable and never count as passed; at least `min_assessable` slices
+    must be judged. A slice that is neither surely harmed nor surely safe does not stop the candidate.
+    """
+
+    kind: Literal["slices"]
+    metric: Name
+    against: Name
+    margin: Positive
+    min_assessable: Annotated[int, Field(ge=1)] = 1
+
+
+class FloorRule(Value):
+    """The lower end of the interval of the candidate's `metric` must reach `at_least`."""
+
+    kind: Literal["floor"]
+    metric: Name
+    at_least: float
+
+
+class RobustnessRule(Value):
+    """Under `perturbation` the candidate's primary metric may drop by at most `max_drop` from its clean value.
+
+    Judged with the interval of the disturbed score; the clean score counts as known.
+    """
+
+    kind: Literal["robustness"]
+    perturbation: Name
+    max_drop: Annotated[float, Field(ge=0)]
+
+
+class WorstSliceRule(Value):
+    """The lower end of the interval of the candidate's worst assessable slice must reach `at_least`."""
+
+    kind: Literal["worst_slice"]
+    at_least: float
+
+
+class MeasuredRule(Value):
+    """A measured quantity, mean over seeds, may be `at_most` this; ratios are candidate / `against`."""
+
+    kind: Literal["measured"]
+    quantity: Quantity
+    at_most: Positive
+    against: Name | None = None
+
+    @model_validator(mode="after")
+    def _ratio_needs_an_arm(self) -> Self:
+        if self.quantity.endswith("_ratio") == (self.against is None):
+            need = "needs `against`, the arm to divide by" if self.against is None else "takes no `against`"
+            raise ValueError(f"{self.quantity} {need}")
+        return self
+
+
+class CostRule(Value):
+    """The cost of one training, candidate / `against`, may be `at_most` this."""
+
+    kind: Literal["cost"]
+    against: Name
+    at_most: Positive
+
+
+Rule = NonInferiorityRule | SlicesRule | FloorRule | RobustnessRule | WorstSliceRule | MeasuredRule | CostRule
+
+
+class Policy(Record):
+    """`policy.yaml`. All rules must hold, so each is tested at the full `alpha` (intersection-union test)."""
+
+    schema_: Literal["rsa_ops/policy/v1"] = Field(default="rsa_ops/policy/v1", alias="schema")
+
+    name: Name
+    description: str = ""
+    candidate: Name
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    rules: Annotated[tuple[Annotated[Rule, Field(discriminator="kind")], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _rules_make_sense(self) -> Self:
+        asked: dict[tuple[str, str, bool], float] = {}
+        for rule in self.rules:
+            if not isinstance(rule, FloorRule | RobustnessRule | WorstSliceRule) and rule.against == self.candidate:
+                raise ValueError(f"a {rule.kind} rule compares the candidate `{self.candidate}` with itself")
+            if isinstance(rule, NonInferiorityRule | SlicesRule):
+                key = (rule.metric, rule.against, rule.kind == "slices")
+                if asked.setdefault(key, rule.margin) != rule.margin:
+                    raise ValueError(f"two margins for {rule.metric} against {rule.against}; keep one")
+        return self
+
+
+class Question(NamedTuple):
+    """One thing that the compare stage must ask; `on_slices` means every slice instead of all examples."""
+
+    metric: str
+    against: str
+    margin: float
+    on_slices: bool
+
+    def covers(self, metric: str, against: str, population: str) -> bool:
+        """Whether a contrast with these names answers this question."""
+        return (metric, against) == (self.metric, self.against) and (population != ALL) == self.on_slices
+
+
+def questions(policy: Policy) -> tuple[Question, ...]:
+    """What a comparison must contain for `policy` to be decidable, each at `policy.alpha`; no duplicates."""
+    asked = (
+        Question(rule.metric, rule.against, rule.margin, rule.kind == "slices")
+        for rule in policy.rules
+        if isinstance(rule, NonInferiorityRule | SlicesRule)
+    )
+    return tuple(dict.fromkeys(asked))

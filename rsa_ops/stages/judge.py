@@ -1,0 +1,135 @@
+"""The gate on its own: the evidence of a finished run, from its results folder or from MLflow, and a policy."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsa_ops.config import read_config
+from rsa_ops.core.comparison import Comparison
+from rsa_ops.core.costs import Tco
+from rsa_ops.core.digest import Digest
+from rsa_ops.core.measurements import Measurements
+from rsa_ops.core.run_record import RunRecord
+from rsa_ops.core.verdict import Evidence, Verdict
+from rsa_ops.errors import MissingError
+from rsa_ops.evaluation.benchmark import PREDICTIONS
+from rsa_ops.files import read_record
+from rsa_ops.gates.decide import decide
+from rsa_ops.gates.policy import CHAMPION, Policy
+from rsa_ops.stages.champion import champion_contrast
+from rsa_ops.stages.report import all_records, optional_record
+from rsa_ops.stages.validate import RUN_RECORD
+from rsa_ops.tracking.registry import Version, by_alias, registered_name
+from rsa_ops.tracking.runs import fetch_files, find_run
+from rsa_ops.tracking.store import Store, open_store
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict and the records that it was reached from."""
+
+    verdict: Verdict
+    comparison: Comparison
+    tco: Tco | None
+
+
+def gate_alone(candidate: str, policy_file: Path, champion: str | None, store_uri: str | None) -> Judged:
+    """Judge the run `candidate` (a results folder or an MLflow run id) by a policy file.
+
+    `champion`: the alias of a registered version that the candidate must stand against as well.
+
+    Raises:
+        MissingError: no such run, alias or scores. ConfigError: the policy has problems.
+    """
+    policy = read_config(Policy, policy_file)
+    with _results(candidate, store_uri) as folder:
+        record = read_record(RunRecord, folder / RUN_RECORD)
+        comparison = read_record(Comparison, folder / "comparison.json")
+        measured = all_records(Measurements, folder / "measurements")
+        tco = optional_record(Tco, folder / "tco.json")
+    ours = _released(policy, record, measured)
+    version: Version | None = None
+    own = tuple(entry for entry in comparison.contrasts if entry.baseline != CHAMPION)
+    comparison = comparison.model_copy(update={"contrasts": own})
+    if champion is not None:
+        store = open_store(store_uri or record.store, record.pipeline, Path("artifacts"))
+        version = _version(store, registered_name(record.pipeline, ours.base_digest), champion)
+        comparison = _with_champion(store, policy, record, comparison, ours, version)
+    evidence = Evidence(
+        comparison=comparison,
+        measurements=measured,
+        tco=tco,
+        candidate_digest=ours.artifact_digest,
+        champion_digest=version.digest if version is not None else None,
+        test_digest=record.test_digest,
+        locked_policy_digest=record.policy_digest,
+    )
+    return Judged(decide(policy, evidence), comparison, tco)
+
+
+@contextmanager
+def _results(candidate: str, store_uri: str | None) -> Iterator[Path]:
+    if Path(candidate).is_dir():
+        yield Path(candidate)
+        return
+    uri = store_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None:
+        raise MissingError(
+            f"{candidate} is no folder, and no MLflow store is given to look it up in",
+            hint="Give --store, set MLFLOW_TRACKING_URI, or give the run's results folder.",
+        )
+    store = open_store(uri, "rsa-ops", Path("artifacts"))
+    with tempfile.TemporaryDirectory() as folder:
+        yield fetch_files(store, candidate, "", Path(folder))
+
+
+def _released(policy: Policy, record: RunRecord, measured: tuple[Measurements, ...]) -> Measurements:
+    for entry in measured:
+        if (entry.cell.arm, entry.cell.seed) == (policy.candidate, record.release_seed):
+            return entry
+    raise MissingError(f"the run has no measurements of {policy.candidate}, seed {record.release_seed}")
+
+
+def _version(store: Store, name: str, alias: str) -> Version:
+    version = by_alias(store, name, alias)
+    if version is None:
+        raise MissingError(
+            f"no version of {name} carries the alias {alias!r}", hint="Leave --champion out for a first version."
+        )
+    return version
+
+
+def _with_champion(
+    store: Store,
+    policy: Policy,
+    record: RunRecord,
+    comparison: Comparison,
+    ours: Measurements,
+    version: Version,
+) -> Comparison:
+    if version.digest == ours.artifact_digest:
+        return comparison  # the gate itself refuses a candidate that is the champion
+    with tempfile.TemporaryDirectory() as folder:
+        sides = [
+            _predictions(store, digest, record.test_digest, Path(folder) / side)
+            for side, digest in (("candidate", ours.artifact_digest), ("champion", version.digest))
+        ]
+        made = tuple(
+            champion_contrast(rule, policy, record.task, sides[0], sides[1]) for rule in policy.champion_rules
+        )
+    return comparison.model_copy(update={"contrasts": (*comparison.contrasts, *made)})
+
+
+def _predictions(store: Store, artifact: Digest, test: Digest, target: Path) -> Path:
+    run_id = find_run(store, {"digest.sha256": artifact, "test.sha256": test})
+    if run_id is None:
+        raise MissingError(
+            f"no finished run has scored {artifact} on this test set",
+            hint="`rsa-ops run` scores the champion on the test set of the candidate.",
+        )
+    return fetch_files(store, run_id, PREDICTIONS, target)

@@ -1,0 +1,138 @@
+# ruff: noqa: RUF001  the minus sign is meant
+"""One file, no network, every number readable without scripts; then opened in a real browser."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rsa_ops.core.estimate import Answer
+from rsa_ops.reporting import ReportInputs, figures, render_report
+
+LIMIT_BYTES = 3_000_000
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+def without_scripts(page: str) -> str:
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_it_is_one_file_that_loads_nothing(inputs: ReportInputs) -> None:
+    page = render_report(inputs)
+    assert len(page.encode()) < LIMIT_BYTES
+    assert not re.search(r"""(src|href|action)\s*=|url\(|@import""", without_scripts(page))
+    assert "default-src 'none'" in page
+    assert page.count('id="plotly-source"') == 1
+
+
+def test_every_number_stands_in_the_tables(inputs: ReportInputs) -> None:
+    words = without_scripts(render_report(inputs))
+    for shown in (
+        "87.3 %",
+        "86.0 to 88.6",
+        "−0.4 points [−1.5, +0.7]",
+        "−2.0",
+        "0.63 %",
+        "4.8 %",
+        "410 more examples",
+    ):
+        assert shown in words
+    for answer in (Answer.NON_INFERIOR, Answer.INCONCLUSIVE, Answer.INFERIOR):
+        assert f">{answer.value}</span>" in words
+    for digest in (inputs.verdict.policy_digest, inputs.validation.fingerprint):
+        assert digest in words
+
+
+def test_user_text_is_text(inputs: ReportInputs) -> None:
+    evil = "</script><script>alert(1)</script>"
+    arm = inputs.comparison.arms[0].model_copy(update={"arm": evil})
+    comparison = inputs.comparison.model_copy(
+        update={"arms": (arm, *inputs.comparison.arms[1:]), "candidate": evil}
+    )
+    page = render_report(inputs.model_copy(update={"comparison": comparison, "pipeline": evil}))
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    chunk = re.search(r'id="figures">(.*?)</script>', page, flags=re.DOTALL)
+    assert chunk is not None
+    assert set(json.loads(chunk.group(1))) == {"forest", "seeds", "slices", "robustness", "costs"}
+
+
+def test_the_same_records_give_the_same_bytes(inputs: ReportInputs) -> None:
+    assert render_report(inputs) == render_report(inputs)
+
+
+def test_missing_records_are_said_to_be_missing() -> None:
+    page = render_report(ReportInputs(pipeline="p", task="generation", generated_at="2026-11-24", version="0.1.0"))
+    assert "No gate has judged this run" in page
+    for what in ("data checks", "comparison", "costs", "verdict"):
+        assert f"There is no record of the {what}" in page
+    assert len(page) < 50_000
+
+
+def test_generation_metrics_are_shown(inputs: ReportInputs, generation) -> None:
+    words = without_scripts(render_report(inputs.model_copy(update={"comparison": generation, "scores": ()})))
+    for metric in ("chrF", "BLEU", "ROUGE-L", "Fields stated"):
+        assert metric in words
+
+
+def test_the_forest_draws_each_margin_and_leaves_out_what_is_invalid(comparison) -> None:
+    chart = figures.forest(comparison)
+    assert chart is not None
+    spec = json.loads(chart.spec)
+    assert [shape["x0"] for shape in spec["layout"]["shapes"]] == [-2.0] * 4
+    broken = comparison.contrasts[0].result.model_copy(update={"answer": Answer.INVALID, "difference": None})
+    contrast = comparison.contrasts[0].model_copy(update={"result": broken})
+    assert figures.forest(comparison.model_copy(update={"contrasts": (contrast,)})) is None
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium on this machine")
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_in_a_browser_nothing_complains_overflows_or_loads(chromium, inputs, tmp_path: Path, width: int) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(render_report(inputs), encoding="utf-8")
+    page = chromium.new_page(viewport={"width": width, "height": 800})
+    complaints: list[str] = []
+    loads: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: loads.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_selector("html[data-charts=drawn]", timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("svg.main-svg").count() >= 5
+    assert complaints == []
+    assert loads == [file.as_uri()]
+    page.close()
+
+
+def test_on_paper_it_has_pages_and_without_scripts_it_has_tables(chromium, inputs, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(render_report(inputs), encoding="utf-8")
+    context = chromium.new_context(java_script_enabled=False, viewport={"width": 360, "height": 800})
+    page = context.new_page()
+    page.goto(file.as_uri())
+    assert page.locator("table").count() >= 9
+    assert page.locator("figure:visible").count() == 0
+    assert page.pdf(format="A4", prefer_css_page_size=True).startswith(b"%PDF")
+    context.close()

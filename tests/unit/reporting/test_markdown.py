@@ -1,0 +1,46 @@
+"""The pull-request comment holds every ruling and lets no data break out of its cell."""
+
+from rsa_ops.core.comparison import Comparison
+from rsa_ops.core.costs import Tco
+from rsa_ops.core.verdict import Verdict
+from rsa_ops.reporting import COMMENT_MARKER, verdict_markdown
+
+
+def test_marker_comes_first_so_that_ci_can_replace_the_comment(verdict: Verdict) -> None:
+    assert verdict_markdown(verdict, None, None).splitlines()[0] == COMMENT_MARKER
+
+
+def test_every_ruling_is_there(verdict: Verdict, comparison: Comparison, tco: Tco) -> None:
+    made = verdict_markdown(verdict, comparison, tco)
+    for ruling in verdict.rulings:
+        assert ruling.outcome.value in made
+    assert "quality against full" in made
+    assert "worst slice against full \\| all" in made
+    assert "REJECT" in made
+
+
+def test_tables_are_rectangular(verdict: Verdict, comparison: Comparison, tco: Tco) -> None:
+    made = verdict_markdown(verdict, comparison, tco)
+    for block in made.split("\n\n"):
+        rows = [line.replace("\\|", "") for line in block.splitlines() if line.startswith("|")]
+        assert len({row.count("|") for row in rows}) <= 1
+
+
+def test_data_can_neither_inject_markup_nor_mention_people(verdict: Verdict) -> None:
+    made = verdict_markdown(verdict, None, None)
+    assert "<b>" not in made
+    assert "@owner" not in made
+    assert "&#64;owner" in made
+    evil = verdict.model_copy(update={"sentence": "x\n\n# [click](http://a) | <img src=x>"})
+    assert "\\# \\[click\\](http://a) \\| &lt;img src=x&gt;" in verdict_markdown(evil, None, None)
+
+
+def test_the_cost_difference_has_one_line_a_baseline(verdict: Verdict, comparison: Comparison, tco: Tco) -> None:
+    lines = [line for line in verdict_markdown(verdict, comparison, tco).splitlines() if "**Cost**" in line]
+    assert [line.split(":")[0] for line in lines] == ["- **Cost** against full", "- **Cost** against lora"]
+    assert "per training" in lines[0]
+    assert "over 12 months" in lines[0]
+
+
+def test_costs_alone_still_make_a_table(verdict: Verdict, tco: Tco) -> None:
+    assert "| Cost per training |" in verdict_markdown(verdict, None, tco)
