@@ -41,8 +41,8 @@ def arm_items(till: Till, cells: tuple[Measurements, ...], evaluation_seconds: f
     training = [_training(till, cell) for cell in cells]
     failed = [_failed(till, cell) for cell in cells if cell.attempts != 1]
     energy = [_energy(till, cell) for cell in cells] if till.config.include_energy else []
-    evaluation = _evaluation(till, cells[0], evaluation_seconds, len(cells))
-    once = (*training, *failed, *energy, evaluation)
+    evaluation = [_evaluation(till, cells[0], evaluation_seconds, len(cells))] if evaluation_seconds != 0 else []
+    once = (*training, *failed, *energy, *evaluation)
     return (*once, *_retraining(till, once, len(cells)), *_storage(till, cells))
 
 
@@ -91,7 +91,7 @@ def _retraining(till: Till, once: tuple[Priced, ...], cells: int) -> tuple[Price
         before = used.get(entry.line.key, (entry.line, Decimal(0)))[1]
         used[entry.line.key] = (entry.line, before + entry.item.quantity)
     shown = f"{times:.0f}" if times == times.to_integral_value() else f"{times:.1f}"
-    text = f"{shown} retrainings assumed, each trained and evaluated once like the mean cell"
+    text = f"{shown} retrainings assumed, each like the mean cell of this run"
     return tuple(
         till.item(once[0].item.arm, "retraining", text, line, quantity / cells * times, Basis.DERIVED)
         for line, quantity in used.values()

@@ -28,7 +28,7 @@ def total_cost(
 ) -> Tco:
     """Line items and totals of every arm in `measurements`.
 
-    `evaluations`: wall seconds that judging took, summed over the cells of each arm.
+    `evaluations`: wall seconds that judging took, summed over the cells of each arm; 0 leaves the line out.
     `today`: the day that a book's age is counted to.
 
     Raises:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from rsa_ops.core.verdict import Evidence, Outcome, Verdict
 from rsa_ops.errors import ExitCode
 from rsa_ops.gates.integrity import integrity_problems
-from rsa_ops.gates.policy import NonInferiorityRule, Policy
-from rsa_ops.gates.rules import apply
+from rsa_ops.gates.policy import Policy
+from rsa_ops.gates.rules import HEADLINE, apply
 from rsa_ops.gates.ruling import Judged
 
 _ORDER = (Outcome.ERROR, Outcome.REJECT, Outcome.INCONCLUSIVE, Outcome.PROMOTE)
@@ -25,10 +25,12 @@ def decide(policy: Policy, evidence: Evidence) -> Verdict:
     judged = (*problems, *(apply(rule, policy, evidence) for rule in policy.rules))
     found = {entry.ruling.outcome for entry in judged}
     outcome = next((kind for kind in _ORDER if kind in found), Outcome.ERROR)
-    exits = {entry.exit_code for entry in judged}
+    broken = any(entry.exit_code is ExitCode.INTEGRITY for entry in judged)
+    missing = outcome is Outcome.ERROR and not broken
+    error_exit = ExitCode.MISSING if missing else ExitCode.INTEGRITY
     return Verdict(
         outcome=outcome,
-        sentence=_sentence(policy, outcome, judged),
+        sentence=_sentence(outcome, sorted(judged, key=_weight)),
         candidate=policy.candidate,
         baselines=evidence.comparison.baselines,
         rulings=tuple(entry.ruling for entry in judged),
@@ -37,28 +39,26 @@ def decide(policy: Policy, evidence: Evidence) -> Verdict:
         test_digest=evidence.test_digest,
         candidate_digest=evidence.candidate_digest,
         champion_digest=evidence.champion_digest,
-        error_exit=int(
-            ExitCode.MISSING
-            if exits <= {ExitCode.DONE, ExitCode.MISSING} and outcome is Outcome.ERROR
-            else ExitCode.INTEGRITY
-        ),
+        error_exit=int(error_exit),
     )
 
 
-def _sentence(policy: Policy, outcome: Outcome, judged: tuple[Judged, ...]) -> str:
+def _weight(entry: Judged) -> tuple[bool, bool]:
+    """What is broken is told before what is missing, and the main comparison before other rules."""
+    return entry.exit_code is not ExitCode.INTEGRITY, not entry.ruling.rule.startswith(HEADLINE)
+
+
+def _sentence(outcome: Outcome, judged: list[Judged]) -> str:
     """One sentence: the outcome, the ruling that decided it, and how many others say the same."""
+    if not judged:
+        return "ERROR: the policy has no rules."
     same = [entry.ruling for entry in judged if entry.ruling.outcome is outcome]
-    if outcome is not Outcome.PROMOTE:
-        first = same[0]
-        more = f"; {len(same) - 1} more of this kind" if len(same) > 1 else ""
-        about = (
-            "" if first.rule.startswith("noninferiority") and outcome is not Outcome.ERROR else f"{first.rule}: "
+    first = same[0]
+    tells_itself = first.rule.startswith(HEADLINE) and outcome is not Outcome.ERROR
+    about = "" if tells_itself else f"{first.rule}: "
+    more = ""
+    if len(same) > 1:
+        more = (
+            f"; all {len(same)} rules hold" if outcome is Outcome.PROMOTE else f"; {len(same) - 1} more like this"
         )
-        return f"{outcome.value.upper()}: {about}{first.reason}{more}."
-    headline = next(
-        (ruling for rule, ruling in zip(policy.rules, same, strict=True) if isinstance(rule, NonInferiorityRule)),
-        same[0],
-    )
-    about = "" if headline.rule.startswith("noninferiority") else f"{headline.rule}: "
-    rest = f"; all {len(same)} rules hold" if len(same) > 1 else ""
-    return f"PROMOTE: {about}{headline.reason}{rest}."
+    return f"{outcome.value.upper()}: {about}{first.reason}{more}."

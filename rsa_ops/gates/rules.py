@@ -22,6 +22,9 @@ from rsa_ops.gates.policy import (
 )
 from rsa_ops.gates.ruling import Judged, Sheet, interval, observed, what_would_decide
 
+HEADLINE = "noninferiority"
+"""Rulings with this name tell the verdict in a sentence of their own."""
+
 
 def apply(rule: Rule, policy: Policy, evidence: Evidence) -> Judged:
     """The ruling of one rule."""
@@ -52,7 +55,7 @@ def claim(rule: NonInferiorityRule, candidate: str) -> str:
 
 def _noninferiority(rule: NonInferiorityRule, policy: Policy, evidence: Evidence) -> Judged:
     required = claim(rule, policy.candidate)
-    sheet = Sheet(f"noninferiority: {rule.metric} against {rule.against}", required)
+    sheet = Sheet(f"{HEADLINE}: {rule.metric} against {rule.against}", required)
     contrast = evidence.comparison.contrast(rule.metric, rule.against)
     if contrast is None:
         return sheet.missing(f"the comparison of {rule.metric} against {rule.against}")

@@ -38,21 +38,44 @@ class MeanPoolClassifier(PreTrainedModel):  # type: ignore[misc]
         found: nn.Module = self.encoder.get_input_embeddings()
         return found
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> Any:
+    def forward(  # noqa: PLR0913  the signature that PEFT calls every sequence classifier with
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
         """Logits [batch, labels], and the mean cross-entropy when `labels` [batch] are given.
 
         Args:
-            input_ids: [batch, length].
-            attention_mask: [batch, length], 1 for tokens, 0 for padding.
+            input_ids: [batch, length]; or `inputs_embeds` [batch, length, hidden] in their place.
+            attention_mask: [batch, length], 1 for tokens, 0 for padding; None means all tokens count.
             labels: class indices [batch], or None.
+            output_attentions: passed on to the encoder.
+            output_hidden_states: passed on to the encoder.
+            return_dict: accepted for PEFT; the answer is always a named output.
         """
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        out = self.encoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        states = out.last_hidden_state
+        if attention_mask is None:
+            attention_mask = states.new_ones(states.shape[:2])
         weights = attention_mask[..., None].to(states.dtype)
         mean = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
         features = normalize(mean, dim=-1) * math.sqrt(mean.shape[-1])
         logits = self.classifier(features)
         loss = cross_entropy(logits, labels) if labels is not None else None
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=out.hidden_states, attentions=out.attentions
+        )
 
 
 def mean_pool_from_base(folder: str, config: Any, dtype: torch.dtype) -> MeanPoolClassifier:

@@ -50,9 +50,10 @@ def forest(comparison: Comparison) -> Chart | None:
         return None
     labels = [f"{_label(text.metric_label(e.metric))}<br>against {_label(e.baseline)}" for e in shown]
     traces = [_forest_dot(entry, label) for entry, label in zip(shown, labels, strict=True)]
-    shapes = [_tick(-entry.result.margin * 100, row) for row, entry in enumerate(shown)]
+    shapes = [_tick(-entry.result.margin * text.scale(entry.metric), row) for row, entry in enumerate(shown)]
     height = 120 + 58 * len(shown)
-    layout = _layout(height, f"points of 100, {_label(comparison.candidate)} minus baseline")
+    unit = ", points of 100" if all(text.scale(entry.metric) == 100 for entry in shown) else ""
+    layout = _layout(height, f"{_label(comparison.candidate)} minus baseline{unit}")
     layout["shapes"] = shapes
     layout["xaxis"].update(zeroline=True, zerolinecolor=INK, zerolinewidth=1.5)
     layout["yaxis"].update(categoryorder="array", categoryarray=labels, range=[len(shown) - 0.5, -0.5])
@@ -69,8 +70,12 @@ def seed_dots(comparison: Comparison, scores: tuple[CellScores, ...]) -> Chart |
         return None
     traces: list[dict[str, Any]] = []
     for arm in arms:
-        dots = [s.metrics[metric] * 100 for s in scores if s.cell.arm == arm.arm and metric in s.metrics]
-        traces += _seed_traces(arm, arm.metrics[metric], dots, candidate=arm.arm == comparison.candidate)
+        dots = [
+            s.metrics[metric] * text.scale(metric) for s in scores if s.cell.arm == arm.arm and metric in s.metrics
+        ]
+        traces += _seed_traces(
+            arm, arm.metrics[metric], dots, scale=text.scale(metric), candidate=arm.arm == comparison.candidate
+        )
     layout = _layout(100 + 52 * len(arms), f"{text.metric_label(metric)}{text.metric_unit(metric)}")
     layout["yaxis"].update(range=[len(arms) - 0.5, -0.5])
     layout["showlegend"] = False
@@ -149,7 +154,7 @@ def _arm_dots(
             "type": "scatter",
             "mode": "markers",
             "name": _label(arm),
-            "x": [values[group] * 100 for group in groups if group in values],
+            "x": [values[group] * text.scale(comparison.primary_metric) for group in groups if group in values],
             "y": [_label(group) for group in groups if group in values],
             "marker": _marker(index, candidate=arm == comparison.candidate),
         }
@@ -164,29 +169,32 @@ def _arm_dots(
 
 def _forest_dot(entry: Contrast, label: str) -> dict[str, Any]:
     found = entry.result.difference
-    value, low, high = (found.value, found.low, found.high) if found else (0.0, 0.0, 0.0)
+    ends = (found.value, found.low, found.high) if found else (0.0, 0.0, 0.0)
+    value, low, high = (end * text.scale(entry.metric) for end in ends)
     colour = _ANSWER_COLOURS[entry.result.answer]
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": [value * 100],
+        "x": [value],
         "y": [label],
-        "hovertext": [f"{text.difference(entry.result)}, {entry.result.answer.value}"],
+        "hovertext": [f"{text.difference(entry.result, entry.metric)}, {entry.result.answer.value}"],
         "hoverinfo": "text",
         "marker": {"size": 11, "color": colour},
         "error_x": _whiskers(value, low, high, colour),
     }
 
 
-def _seed_traces(arm: ArmSummary, found: Estimate, dots: list[float], *, candidate: bool) -> list[dict[str, Any]]:
+def _seed_traces(
+    arm: ArmSummary, found: Estimate, dots: list[float], *, scale: float, candidate: bool
+) -> list[dict[str, Any]]:
     colour, label = ACCENT if candidate else INK, _label(arm.arm)
     estimate = {
         "type": "scatter",
         "mode": "markers",
-        "x": [found.value * 100],
+        "x": [found.value * scale],
         "y": [label],
         "marker": {"size": 11, "color": colour},
-        "error_x": _whiskers(found.value, found.low, found.high, colour),
+        "error_x": _whiskers(found.value * scale, found.low * scale, found.high * scale, colour),
         "hoverinfo": "x",
     }
     seeds = {
@@ -204,8 +212,8 @@ def _whiskers(value: float, low: float, high: float, colour: str) -> dict[str, A
     return {
         "type": "data",
         "symmetric": False,
-        "array": [(high - value) * 100],
-        "arrayminus": [(value - low) * 100],
+        "array": [high - value],
+        "arrayminus": [value - low],
         "color": colour,
         "thickness": 2,
         "width": 0,

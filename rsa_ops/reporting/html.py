@@ -50,8 +50,13 @@ def _words(records: ReportInputs) -> dict[str, Any]:
         "unknowns": notes.unknowns(records),
         "compared": notes.compared(records),
         "provenance": notes.provenance(records),
-        "efforts": tuple(dict.fromkeys(cell.effort for cell in records.measurements)),
+        "efforts": _efforts(records),
     }
+
+
+def _efforts(records: ReportInputs) -> tuple[str, ...]:
+    told = dict.fromkeys(cell.effort for cell in records.measurements)
+    return tuple(effort for effort in told if effort not in records.settings_note)
 
 
 def _tables(records: ReportInputs) -> dict[str, Any]:

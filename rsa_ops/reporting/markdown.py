@@ -26,7 +26,7 @@ def verdict_markdown(verdict: Verdict, comparison: Comparison | None, tco: Tco |
     """
     parts = [
         COMMENT_MARKER,
-        f"## {_MARKS[verdict.outcome]} {verdict.outcome.value.upper()}: {escaped(verdict.sentence)}",
+        f"## {_MARKS[verdict.outcome]} {verdict.outcome.value.upper()}: {escaped(text.verdict_sentence(verdict))}",
         _rulings(verdict),
         _differences(comparison) if comparison else "",
         _arms(comparison, tco),
@@ -75,14 +75,14 @@ def _differences(comparison: Comparison) -> str:
     rows = [
         [
             f"{text.metric_label(entry.metric)}, {escaped(entry.candidate)} − {escaped(entry.baseline)}",  # noqa: RUF001
-            text.difference(entry.result),
-            text.points(-entry.result.margin),
+            text.difference(entry.result, entry.metric) + text.difference_unit(entry.metric),
+            text.points(-entry.result.margin, entry.metric),
             f"**{entry.result.answer.value}**",
         ]
         for entry in comparison.contrasts
         if entry.population == ALL
     ]
-    return _table(["difference", "points [interval]", "margin", "answer"], rows) if rows else ""
+    return _table(["difference", "estimate [interval]", "margin", "answer"], rows) if rows else ""
 
 
 def _arms(comparison: Comparison | None, tco: Tco | None) -> str:

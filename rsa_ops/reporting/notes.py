@@ -44,7 +44,7 @@ def decision(inputs: ReportInputs) -> Decision:
     if inputs.verdict is None:
         return Decision("No verdict", "quiet", "No gate has judged this run. The figures below are not a decision.")
     outcome = inputs.verdict.outcome
-    return Decision(OUTCOME_WORDS[outcome], TONES[outcome], inputs.verdict.sentence)
+    return Decision(OUTCOME_WORDS[outcome], TONES[outcome], text.verdict_sentence(inputs.verdict))
 
 
 def key_figures(inputs: ReportInputs) -> tuple[Fact, ...]:
@@ -57,7 +57,7 @@ def key_figures(inputs: ReportInputs) -> tuple[Fact, ...]:
     metric = comparison.primary_metric
     if arm and metric in arm.metrics:
         found = arm.metrics[metric]
-        note = f"{text.interval(found)}, {found.confidence * 100:.0f} % interval"
+        note = f"{text.interval(found, metric)}, {found.confidence * 100:.0f} % interval"
         facts.append(Fact(text.metric_label(metric), text.score(found.value, metric), note))
     facts += _measured_figures(inputs, comparison)
     cost = inputs.tco.arm(comparison.candidate) if inputs.tco else None
@@ -113,8 +113,7 @@ def _undecided(comparison: Comparison) -> list[str]:
         if entry.result.answer in (Answer.INCONCLUSIVE, Answer.INVALID):
             where = "" if entry.population == ALL else f" on {entry.population}"
             what = f"{text.metric_label(entry.metric)}{where}, {entry.candidate} against {entry.baseline}"
-            reason, needed = text.sentence(entry.result.reason), text.more_needed(entry.result)
-            found.append(f"{what}: {entry.result.answer.value}. {reason} {needed}".strip())
+            found.append(f"{what}: {entry.result.answer.value}. {text.reason(entry.result)}")
     small = dict.fromkeys(entry.slice for arm in comparison.arms for entry in arm.slices if not entry.assessable)
     if small:
         found.append(f"Slices too small to judge: {', '.join(small)}.")
@@ -140,7 +139,8 @@ def compared(inputs: ReportInputs) -> tuple[Fact, ...]:
         facts.append(Fact("Machine", ", ".join(devices)))
     if inputs.validation:
         facts += _data_facts(inputs.validation)
-    if inputs.sizes_note:
+    told = inputs.validation.sampling if inputs.validation else ""
+    if inputs.sizes_note and inputs.sizes_note != told:
         facts.append(Fact("Size of this run", inputs.sizes_note))
     return tuple(facts)
 

@@ -91,7 +91,7 @@ def _metric(arm: ArmSummary | None, metric: str) -> Shown:
     if arm is None or metric not in arm.metrics:
         return _NONE
     found = arm.metrics[metric]
-    return Shown(text.score(found.value, metric), text.interval(found))
+    return Shown(text.score(found.value, metric), text.interval(found, metric))
 
 
 def _per_summary(comparison: Comparison | None, names: tuple[str, ...]) -> tuple[ArmRow, ...]:

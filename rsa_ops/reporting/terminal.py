@@ -54,25 +54,28 @@ def arms_table(
 
 def contrasts_table(console: Console, comparison: Comparison, *, slices: bool = False) -> None:
     """Candidate minus baseline with interval, margin and answer; slices only where asked for."""
-    table = _table(f"Differences in points, {comparison.candidate} minus baseline")
+    table = _table(f"Differences, {comparison.candidate} minus baseline")
     for header in ("what", "difference", "margin", "answer"):
         table.add_column(header, justify="left" if header in ("what", "answer") else "right", overflow="fold")
     for entry in comparison.contrasts:
         if entry.population != "all" and not slices:
             continue
         where = "" if entry.population == "all" else f", {entry.population}"
-        shown = Shown(text.difference(entry.result).replace(" points", ""), text.more_needed(entry.result))
+        shown = Shown(text.difference(entry.result, entry.metric), text.more_needed(entry.result))
         table.add_row(
             _plain(f"{text.metric_label(entry.metric)}{where}, against {entry.baseline}"),
             _two_lines(shown),
-            text.points(-entry.result.margin),
+            text.points(-entry.result.margin, entry.metric),
             _styled(entry.result.answer.value, _ANSWER_STYLES[entry.result.answer]),
         )
     console.print(table)
 
 
 def rulings_table(console: Console, verdict: Verdict) -> None:
-    """The verdict's sentence, then every rule: what it requires, what was observed, what follows and why."""
+    """Every rule: what it requires, what was observed, what follows; below, why those that stop do.
+
+    The verdict's sentence is left to the caller, who ends with it.
+    """
     table = _table(f"Policy {verdict.policy}")
     for header in ("rule", "required", "observed", "outcome"):
         table.add_column(header, overflow="fold")
@@ -87,8 +90,28 @@ def rulings_table(console: Console, verdict: Verdict) -> None:
     for ruling in verdict.rulings:
         if ruling.outcome is not Outcome.PROMOTE:
             console.print(_plain(f"{ruling.rule}: {ruling.reason}"))
-    line = _styled(verdict.outcome.value.upper(), _OUTCOME_STYLES[verdict.outcome])
-    console.print(line.append(f"  {verdict.sentence}", style="not bold default"))
+
+
+def costs_table(console: Console, tco: Tco) -> None:
+    """Line items with the basis of quantity and price, totals per arm, and the share that was measured."""
+    table = _table(f"Costs in {tco.currency} over {tco.horizon_months} months")
+    for header in ("arm", "what", "quantity", "unit price", "amount"):
+        table.add_column(header, justify="left" if header in ("arm", "what") else "right", overflow="fold")
+    for item in tco.items:
+        table.add_row(
+            _two_lines(Shown(item.arm, item.category)),
+            _plain(item.description),
+            _two_lines(Shown(f"{item.quantity:.4g} {item.unit}", item.quantity_basis.value)),
+            _two_lines(Shown(text.money(item.unit_price), item.price_basis.value)),
+            _plain(text.money(item.amount)),
+        )
+    console.print(table)
+    for arm in tco.arms:
+        line = f"{arm.arm}: {text.money(arm.per_training)} per training, {text.money(arm.total)} in all"
+        console.print(_plain(line))
+    console.print(_plain(f"{text.share(tco.measured_share)} of the total rests on measured quantities."))
+    for warning in tco.warnings:
+        console.print(_styled(text.sentence(warning), "yellow"))
 
 
 def findings_table(console: Console, validation: Validation) -> None:

@@ -6,6 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from rsa_ops.core.estimate import Answer, Estimate, PairedResult
 from rsa_ops.core.money import Money
+from rsa_ops.core.verdict import Verdict
 
 MISSING = "–"  # noqa: RUF001  an en dash, as tables print what is not there
 MINUS = "\u2212"
@@ -19,6 +20,8 @@ _METRICS: dict[str, tuple[str, str]] = {
     "rouge_l": ("ROUGE-L", ""),
     "ece": ("Calibration error (ECE)", " %"),
 }
+"""Known metrics lie in [0, 1] and are printed times 100; any other is printed in its own units."""
+
 HEADLINE_METRICS = ("accuracy", "macro_f1", "chrf", "bleu", "rouge_l", "field_coverage")
 """The metrics of a short table, in the order in which they are printed."""
 
@@ -29,34 +32,49 @@ def metric_label(metric: str) -> str:
 
 
 def metric_unit(metric: str) -> str:
-    """` %` or nothing; every score is printed times 100."""
-    return _METRICS.get(metric, ("", " %"))[1]
+    """What follows a score of this metric: ` %` or nothing."""
+    return _METRICS.get(metric, ("", ""))[1]
+
+
+def scale(metric: str) -> float:
+    """What a score is multiplied by to be printed."""
+    return 100.0 if metric in _METRICS else 1.0
+
+
+def difference_unit(metric: str) -> str:
+    """`points`, or nothing for a metric in its own units."""
+    return " points" if metric in _METRICS else ""
+
+
+def number(value: float, metric: str) -> str:
+    """A score without its unit: `87.3`, or four decimals in own units."""
+    return f"{value * 100:.1f}" if metric in _METRICS else f"{value:.4f}"
 
 
 def score(value: float, metric: str) -> str:
     """A score in [0, 1] as `87.3 %` (or `54.2` for chrF and its like)."""
-    return f"{value * 100:.1f}{metric_unit(metric)}"
+    return f"{number(value, metric)}{metric_unit(metric)}"
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate, metric: str) -> str:
     """The interval of a score, `86.1 to 88.5`."""
-    return f"{estimate.low * 100:.1f} to {estimate.high * 100:.1f}"
+    return f"{number(estimate.low, metric)} to {number(estimate.high, metric)}"
 
 
-def points(value: float) -> str:
+def points(value: float, metric: str) -> str:
     """A signed difference of scores in points of 100: `+1.2`, `−0.4`, `0.0`."""
-    shown = f"{abs(value) * 100:.1f}"
+    shown = number(abs(value), metric)
     if float(shown) == 0:
         return shown
     return f"{'+' if value > 0 else MINUS}{shown}"
 
 
-def difference(result: PairedResult) -> str:
-    """`−0.4 points [−1.9, +1.1]`, or why there is none."""
+def difference(result: PairedResult, metric: str) -> str:
+    """`−0.4 [−1.9, +1.1]`, or a dash where there is none."""
     if result.difference is None:
         return MISSING
     found = result.difference
-    return f"{points(found.value)} points [{points(found.low)}, {points(found.high)}]"
+    return f"{points(found.value, metric)} [{points(found.low, metric)}, {points(found.high, metric)}]"
 
 
 def more_needed(result: PairedResult) -> str:
@@ -69,6 +87,20 @@ def more_needed(result: PairedResult) -> str:
         if count is not None
     ]
     return f"{' or '.join(ways)} would decide." if ways else "No amount of the same data would decide."
+
+
+def reason(result: PairedResult) -> str:
+    """Why, and how much more data would decide where the reason does not say so itself."""
+    told = "would decide" in result.reason
+    return f"{sentence(result.reason)} {'' if told else more_needed(result)}".strip()
+
+
+def verdict_sentence(verdict: Verdict) -> str:
+    """The verdict's sentence without the outcome in front, which every renderer prints in its own way.
+
+    No capital is made: the sentence may begin with the name of an arm.
+    """
+    return stopped(verdict.sentence.removeprefix(f"{verdict.outcome.value.upper()}: "))
 
 
 def share(value: float) -> str:
@@ -129,10 +161,14 @@ def money_change(candidate: Money, baseline: Money) -> str:
     return f"{sign}{size_of_gap} ({sign}{percent:.0f} %)"
 
 
+def stopped(words: str) -> str:
+    """`words` with a full stop at the end."""
+    return words if words.endswith((".", "!", "?")) or not words else f"{words}."
+
+
 def sentence(words: str) -> str:
     """`words` with a capital first and a full stop at the end."""
-    stopped = words if words.endswith((".", "!", "?")) or not words else f"{words}."
-    return f"{stopped[:1].upper()}{stopped[1:]}"
+    return stopped(f"{words[:1].upper()}{words[1:]}")
 
 
 def count(value: int) -> str:

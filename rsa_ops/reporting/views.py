@@ -30,9 +30,10 @@ def _answer(entry: Contrast) -> tuple[Entry, str, str]:
     where = "" if entry.population == ALL else f" on {entry.population}"
     sentence = (
         f"{entry.candidate} against {entry.baseline}{where}: {text.metric_label(entry.metric)} "
-        f"{text.difference(entry.result)}, margin {text.points(-entry.result.margin)}"
+        f"{text.difference(entry.result, entry.metric)}{text.difference_unit(entry.metric)}, "
+        f"margin {text.points(-entry.result.margin, entry.metric)}"
     )
-    return badge, sentence, f"{text.sentence(entry.result.reason)} {text.more_needed(entry.result)}".strip()
+    return badge, sentence, text.reason(entry.result)
 
 
 def rulings(verdict: Verdict) -> Table:
@@ -74,14 +75,14 @@ def contrasts(comparison: Comparison) -> Table:
                 f"{text.metric_label(entry.metric)}, against {entry.baseline}",
                 "" if entry.population == ALL else f"on {entry.population}",
             ),
-            Entry(text.difference(entry.result).replace(" points", "")),
-            Entry(text.points(-entry.result.margin)),
+            Entry(text.difference(entry.result, entry.metric)),
+            Entry(text.points(-entry.result.margin, entry.metric)),
             Entry(entry.result.answer.value, tone=TONES[entry.result.answer]),
-            Entry(entry.result.reason, text.more_needed(entry.result)),
+            Entry(text.reason(entry.result)),
         )
         for entry in ordered
     )
-    header = ("What", "Difference, points", "Margin", "Answer", "Why")
+    header = ("What", "Difference", "Margin", "Answer", "Why")
     return Table(f"{comparison.candidate} minus baseline", header, rows, frozenset({1, 2}), prose=True)
 
 
@@ -93,7 +94,10 @@ def slices(comparison: Comparison) -> Table | None:
     for arm in comparison.arms:
         for entry in arm.slices:
             sizes[entry.slice] = entry.score.examples
-            shown = Entry(text.score(entry.score.value, comparison.primary_metric), text.interval(entry.score))
+            shown = Entry(
+                text.score(entry.score.value, comparison.primary_metric),
+                text.interval(entry.score, comparison.primary_metric),
+            )
             small = Entry("not assessable", "too few examples", "quiet")
             by_slice.setdefault(entry.slice, {})[arm.arm] = shown if entry.assessable else small
     if not by_slice:
@@ -135,7 +139,10 @@ def robustness(comparison: Comparison) -> Table | None:
     rows = []
     for kind in kinds:
         found = [arm.robustness.get(kind) for arm in comparison.arms]
-        cells = [Entry(text.score(e.value, metric), text.interval(e)) if e else Entry(text.MISSING) for e in found]
+        cells = [
+            Entry(text.score(e.value, metric), text.interval(e, metric)) if e else Entry(text.MISSING)
+            for e in found
+        ]
         rows.append((Entry(kind), *cells))
     caption = f"{text.metric_label(metric)} with noise of one kind added to the input"
     return Table(caption, ("Noise", *names), tuple(rows), frozenset(range(1, len(names) + 1)))

@@ -30,13 +30,6 @@ from rsa_ops.stats import (
     mean_estimate,
     noninferiority,
 )
-    assessable,
-    bootstrap_difference,
-    bootstrap_metric,
-    macro_f1,
-    mean_estimate,
-    noninferiority,
-)
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -69,8 +69,8 @@ class PipelineConfig(Record):
         rates = ", ".join(f"{name} {arm.learning_rate:g}" for name, arm in train.arms.items())
         head = f"; new classification head {train.head_learning_rate:g}" if self.task == "classification" else ""
         return (
-            f"Every arm: {train.epochs:g} epochs, batches of {train.batch_size}, at most {model.max_length} tokens, "
-            f"AdamW, linear schedule. Learning rates: {rates}{head}. Effort: {train.effort}."
+            f"Every arm: {train.epochs:g} epochs, batches of {train.batch_size}, at most {model.max_length} "
+            f"tokens, AdamW, linear schedule. Learning rates: {rates}{head}. Effort: {train.effort}."
         )
 
 

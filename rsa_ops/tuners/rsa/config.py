@@ -22,7 +22,7 @@ SCORINGS = ("fisher", "magnitude", "random")
 _PLANNED = {
     "structure": "Subnets, tiles and single elements are not built yet.",
     "mode": "'resident' (values written into the frozen weight) is not built yet.",
-    "scoring": "Use 'random' as the control that a claim for the other two needs.",
+    "scoring": "Other scores are not built yet.",
     "selection": "Selection in several rounds is not built yet.",
 }
 
@@ -87,7 +87,7 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
         self._check_targets()
 
     def columns(self, in_features: int, out_features: int) -> int:
-        """Columns that learn in a linear layer of weight `[out_features, in_features]`: 1 to `in_features`."""
+        """Columns that learn in a layer of weight `[out_features, in_features]`: 1 to `in_features`."""
         if self.r is not None:
             wanted = self.r * (in_features + out_features) / out_features
         else:
@@ -97,8 +97,8 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
     def _check_budget(self) -> None:
         if self.density is not None and self.r is not None:
             raise ValueError(
-                f"RsaConfig: expected one budget, found two (density={self.density}, r={self.r}). Keep `density` for "
-                "a share of the columns, or `r` for the parameter count of LoRA at that rank."
+                f"RsaConfig: expected one budget, found two (density={self.density}, r={self.r}). Keep `density` "
+                "for a share of the columns, or `r` for the parameter count of LoRA at that rank."
             )
         if self.r is not None:
             self._check_whole("r", self.r, least=1)

@@ -41,7 +41,7 @@ class ColumnProduct(torch.autograd.Function):
             return F.linear(picked, values.to(dtype))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # noqa: D102
         picked, values, columns = ctx.saved_tensors
         grad_x = grad_values = None
@@ -58,8 +58,8 @@ class ColumnProduct(torch.autograd.Function):
 class RsaDelta(nn.Module):
     """Values and places of one adapter in one layer.
 
-    A leaf module with a parameter called `weight`, because PEFT's FSDP policy wraps only those, and integer buffers,
-    because PEFT saves what is under the tuner layer, bit for bit.
+    A leaf module with a parameter called `weight`, because PEFT's FSDP policy wraps only those; places in an integer
+    buffer, because PEFT saves whatever lies under the tuner layer, bit for bit.
 
     Attributes:
         weight: [out_features, k] float32, zero at start, so that a new adapter changes nothing.
@@ -107,7 +107,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         if device.type != "meta" and delta.weight.device.type != "meta":
             delta = delta.to(device)
         self.rsa_delta[adapter_name] = delta
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)  # type: ignore[operator]
 
     def delta(self, adapter_name: str) -> RsaDelta:
         """The adapter's values and columns; KeyError when this layer does not carry it."""
@@ -137,7 +137,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             if safe_merge and not torch.isfinite(merged).all():
                 raise ValueError(
                     f"merge of adapter {name!r}: expected finite weights, found NaN or infinity in "
-                    f"{self.out_features}x{self.in_features} layer. The adapter is broken; retrain it or merge another."
+                    f"{self.out_features}x{self.in_features} layer. Retrain the adapter or merge another."
                 )
             weight[:, places] = merged
             self._originals[name] = original
@@ -160,7 +160,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         result: Tensor = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters or self.merged:
             return result
-        for name in self.active_adapters:
+        for name in cast("list[str]", self.active_adapters):
             if name in self.rsa_delta:
                 result = result + self.rsa_delta[name](x).to(result.dtype)
         return result

@@ -24,9 +24,9 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
 
     prefix = PREFIX
     tuner_layer_cls = Linear
-    target_module_mapping = dict(TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING)
+    target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
-    def _create_and_replace(  # noqa: PLR0913, PLR0917  # the signature is PEFT's
+    def _create_and_replace(  # the signature is PEFT's
         self,
         peft_config: RsaConfig,
         adapter_name: str,
@@ -52,38 +52,33 @@ def plain_linear(target: nn.Module, name: str) -> nn.Linear:
     Raises:
         TypeError: it is something else; the message says what and what to do.
     """
-    where = f"target module {name!r}"
+    found = f"target module {name!r}: expected a plain torch.nn.Linear, found {type(target).__name__}"
     if isinstance(target, BaseTunerLayer):
         raise TypeError(
-            f"{where}: expected torch.nn.Linear, found {type(target).__name__} of another PEFT method. Two methods in "
-            "one layer are not supported; merge or delete the other adapter first."
+            f"{found} of another PEFT method. Two methods in one layer are not supported; merge or delete the other "
+            "adapter first."
         )
     if isinstance(target, NonDynamicallyQuantizableLinear):
         raise TypeError(
-            f"{where}: the output projection of torch.nn.MultiheadAttention is read as a weight and never called, so "
-            "an adapter in it would do nothing. Add its name to `exclude_modules`."
+            f"{found}, the output projection of torch.nn.MultiheadAttention. It is read as a weight and never called, "
+            "so an adapter in it would do nothing. Add its name to `exclude_modules`."
         )
     if resolve_quantization_backend(target) is not None:
         raise TypeError(
-            f"{where}: expected an unquantised torch.nn.Linear, found {type(target).__name__}. Quantised bases are not "
-            "supported yet; load the base model in bfloat16 or float32."
+            f"{found}, which is quantised. Quantised bases are not supported yet; load the base model in bfloat16 or "
+            "float32."
         )
     # Layers that inherit nn.Linear's data but not its product (quantised, transposed, fused) would train wrongly.
     if not isinstance(target, nn.Linear) or type(target).forward is not nn.Linear.forward:
-        kind = type(target).__name__
-        hint = "GPT-2's Conv1D keeps its weight transposed. " if kind == "Conv1D" else ""
+        hint = ", which keeps its weight transposed" if type(target).__name__ == "Conv1D" else ""
         raise TypeError(
-            f"{where}: expected torch.nn.Linear, found {kind}. {hint}Name linear layers in `target_modules`, or add "
-            "this one to `exclude_modules`."
+            f"{found}{hint}. Name linear layers in `target_modules`, or add this one to `exclude_modules`."
         )
-    return _floating(target, where)
+    return _floating(target, found)
 
 
-def _floating(target: nn.Linear, where: str) -> nn.Linear:
+def _floating(target: nn.Linear, found: str) -> nn.Linear:
     weight: Any = target.weight
     if weight.dtype not in {torch.float64, torch.float32, torch.bfloat16, torch.float16}:
-        raise TypeError(
-            f"{where}: expected a weight of 16 bits or more, found {weight.dtype}. Load the base model in bfloat16 or "
-            "float32."
-        )
+        raise TypeError(f"{found} with a weight of {weight.dtype}. Load the base model in bfloat16 or float32.")
     return target

@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,8 +71,8 @@ def score_columns(
     scores = {name: column.total for name, column in sums.items() if column.total is not None}
     if not scores:
         raise ValueError(
-            f"score_columns: no gradient reached any of the {len(sums)} adapted layers in {done} batches. Check that "
-            "the loss depends on them; with gradient checkpointing, set `use_reentrant=False`."
+            f"score_columns: no gradient reached any of the {len(sums)} adapted layers in {done} batches. Check "
+            "that the loss depends on them; with gradient checkpointing, set `use_reentrant=False`."
         )
     for name, score in scores.items():
         if not torch.isfinite(score).all():
@@ -90,7 +90,7 @@ def magnitude_scores(model: nn.Module, *, adapter_name: str | None = None) -> di
     summed over rows, since whole columns are chosen.
     """
     layers = adapted_layers(model, adapter_name)
-    return {name: _column_norms(layer.base_layer.weight.detach()) for name, layer in layers.items()}
+    return {name: _squares(layer.base_layer.weight.detach(), dim=0) for name, layer in layers.items()}
 
 
 def select_columns(model: nn.Module, adapter_name: str, scores: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -109,16 +109,20 @@ def select_columns(model: nn.Module, adapter_name: str, scores: Mapping[str, Ten
     layers = adapted_layers(model, adapter_name)
     unknown = sorted(set(scores) - set(layers))
     if unknown:
-        raise ValueError(f"select_columns: {unknown[0]!r} carries no adapter {adapter_name!r}. Score the same model.")
+        raise ValueError(
+            f"select_columns: {unknown[0]!r} carries no adapter {adapter_name!r}. Score the same model."
+        )
     if is_trained(model, adapter_name):
         raise ValueError(
-            f"select_columns: adapter {adapter_name!r} has learnt (its values are not zero), and new columns would give "
-            "its values a new meaning. Select before training, or add a fresh adapter."
+            f"select_columns: adapter {adapter_name!r} has learnt (its values are not zero), and new columns would "
+            "give its values a new meaning. Select before training, or add a fresh adapter."
         )
     for name, score in scores.items():
         if score.shape != (layers[name].in_features,):
             found = tuple(score.shape)
-            raise ValueError(f"select_columns: {name!r} expects [{layers[name].in_features}] scores, found {found}.")
+            raise ValueError(
+                f"select_columns: {name!r} expects [{layers[name].in_features}] scores, found {found}."
+            )
     chosen = [name for name in layers if name in scores]
     for name in chosen:
         columns = layers[name].delta(adapter_name).columns
@@ -151,24 +155,28 @@ def adapted_layers(model: nn.Module, adapter_name: str | None = None) -> dict[st
         )
     merged = next((name for name, layer in layers.items() if layer.merged), None)
     if merged is not None:
-        raise ValueError(f"an adapter is merged into {merged!r}: call unmerge_adapter() before scoring or selecting.")
+        raise ValueError(
+            f"an adapter is merged into {merged!r}: call unmerge_adapter() before scoring or selecting."
+        )
     return layers
 
 
 def is_trained(model: nn.Module, adapter_name: str) -> bool:
     """Whether any value of the adapter has left zero."""
-    return any(bool(layer.delta(adapter_name).weight.any()) for layer in adapted_layers(model, adapter_name).values())
+    return any(
+        bool(layer.delta(adapter_name).weight.any()) for layer in adapted_layers(model, adapter_name).values()
+    )
 
 
 def model_loss(model: nn.Module, batch: Batch) -> Tensor:
     """The loss that a transformers model returns when its batch holds labels; ValueError when it returns none."""
     loss = getattr(model(**batch), "loss", None)
-    if not isinstance(loss, Tensor):
+    if loss is None:
         raise ValueError(
             f"score_columns: {type(model).__name__} returned no loss for a batch with {sorted(batch)}. Give batches "
             "with labels, or pass `loss_fn`."
         )
-    return loss
+    return cast("Tensor", loss)
 
 
 class _ColumnSum:
@@ -179,7 +187,7 @@ class _ColumnSum:
 
     def add(self, features: Tensor, grad: Tensor) -> None:
         tokens = features.reshape(-1, features.shape[-1])
-        power = torch.linalg.vector_norm(grad.reshape(-1, grad.shape[-1]), dim=-1, dtype=torch.float32).square()
+        power = _squares(grad.reshape(-1, grad.shape[-1]), dim=-1)
         if self.total is None:
             self.total = torch.zeros(tokens.shape[-1], dtype=torch.float32, device=tokens.device)
         for start in range(0, tokens.shape[0], _CHUNK):
@@ -202,7 +210,7 @@ class _Tap(torch.autograd.Function):
         return output.view_as(output)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (features,) = ctx.saved_tensors
         ctx.column.add(features, grad)
@@ -233,25 +241,36 @@ def _borrowed(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, nothing learning, gradients on; everything as it was at the end."""
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    python, cpu = random.getstate(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     try:
         for module, training in modes:
             # transformers checkpoints a layer only in training mode: its own flag stays, its dropouts go quiet.
             module.training = training and bool(getattr(module, "gradient_checkpointing", False))
         model.requires_grad_(requires_grad=False)
-        with torch.enable_grad():
+        with torch.enable_grad(), kept_random_state():
             yield
     finally:
         for module, training in modes:
             module.training = training
         for parameter, learns in flags:
             parameter.requires_grad_(learns)
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Python's and torch's global random state (CPU, and CUDA where it is in use), as it was at the end."""
+    python, cpu = random.getstate(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
         random.setstate(python)
         torch.set_rng_state(cpu)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)
 
 
-def _column_norms(weight: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(weight, dim=0, dtype=torch.float32).square()
+def _squares(values: Tensor, *, dim: int) -> Tensor:
+    """Sum of squares along `dim`, float32, summed in at least float32 without a float32 copy of `values`."""
+    wide = torch.promote_types(values.dtype, torch.float32)
+    norms: Tensor = torch.linalg.vector_norm(values, dim=dim, dtype=wide)
+    return norms.square().float()

@@ -216,7 +216,7 @@ def validation() -> Validation:
 def verdict() -> Verdict:
     return Verdict(
         outcome=Outcome.REJECT,
-        sentence="rsa is not worse than full overall, but it lost more than 5 points on one slice.",
+        sentence="REJECT: rsa is not worse than full overall, but it lost more than 5 points on one slice",
         candidate="rsa",
         baselines=("full", "lora"),
         rulings=(

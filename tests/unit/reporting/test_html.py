@@ -67,6 +67,14 @@ def test_user_text_is_text(inputs: ReportInputs) -> None:
     assert set(json.loads(chunk.group(1))) == {"forest", "seeds", "slices", "robustness", "costs"}
 
 
+def test_the_outcome_is_said_once_and_a_loss_on_a_slice_stands_in_the_header(inputs: ReportInputs) -> None:
+    page = render_report(inputs)
+    header = page[page.index("<header") : page.index("</header>")]
+    assert "Do not promote" in header
+    assert "REJECT" not in header
+    assert "on vector=privilege escalation: Accuracy −5.1" in header
+
+
 def test_the_same_records_give_the_same_bytes(inputs: ReportInputs) -> None:
     assert render_report(inputs) == render_report(inputs)
 

@@ -16,7 +16,7 @@ def test_every_ruling_is_there(verdict: Verdict, comparison: Comparison, tco: Tc
         assert ruling.outcome.value in made
     assert "quality against full" in made
     assert "worst slice against full \\| all" in made
-    assert "REJECT" in made
+    assert made.count("REJECT") == 1
 
 
 def test_tables_are_rectangular(verdict: Verdict, comparison: Comparison, tco: Tco) -> None:

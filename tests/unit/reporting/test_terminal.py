@@ -10,7 +10,7 @@ from rich.console import Console
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.validation import Validation
 from rsa_ops.core.verdict import Verdict
-from rsa_ops.reporting import arms_table, contrasts_table, findings_table, rulings_table
+from rsa_ops.reporting import arms_table, contrasts_table, costs_table, findings_table, rulings_table
 
 
 def shown(draw: Callable[[Console], None]) -> str:
@@ -53,8 +53,14 @@ def test_measurements_alone_make_a_table(measurements) -> None:
 def test_every_ruling_and_the_reason_of_each_that_stops(verdict: Verdict) -> None:
     made = shown(lambda console: rulings_table(console, verdict))
     assert "lost <b>more</b>" in made
-    assert "REJECT" in made
+    assert "reject" in made
     assert "inconclusive" in made
+
+
+def test_every_line_item_with_its_bases_and_the_measured_share(tco) -> None:
+    made = shown(lambda console: costs_table(console, tco))
+    for words in ("measured", "derived", "quoted", "assumed", "retraining", "4.8 % of the total", "per training"):
+        assert words in made
 
 
 def test_contrasts_show_slices_only_when_asked(comparison: Comparison) -> None:

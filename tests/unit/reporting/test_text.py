@@ -42,7 +42,12 @@ def test_a_change_says_sign_and_share() -> None:
 
 @pytest.mark.parametrize(("value", "reads"), [(0.0123, "+1.2"), (-0.004, "−0.4"), (0.0, "0.0"), (-0.0001, "0.0")])
 def test_differences_are_signed_points_and_zero_has_no_sign(value: float, reads: str) -> None:
-    assert text.points(value) == reads
+    assert text.points(value, "accuracy") == reads
+
+
+def test_a_metric_of_unknown_range_keeps_its_own_units() -> None:
+    assert text.points(-0.02, "score") == "−0.0200"
+    assert text.score(31.5, "latency") == "31.5000"
 
 
 @pytest.mark.parametrize(
