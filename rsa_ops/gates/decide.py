@@ -45,7 +45,8 @@ def decide(policy: Policy, evidence: Evidence) -> Verdict:
 
 def _weight(entry: Judged) -> tuple[bool, bool]:
     """What is broken is told before what is missing, and the main comparison before other rules."""
-    return entry.exit_code is not ExitCode.INTEGRITY, not entry.ruling.rule.startswith(HEADLINE)
+    other = entry.exit_code is ExitCode.DONE and not entry.ruling.rule.startswith(HEADLINE)
+    return entry.exit_code is not ExitCode.INTEGRITY, other
 
 
 def _sentence(outcome: Outcome, judged: list[Judged]) -> str:

@@ -38,21 +38,22 @@ class MeanPoolClassifier(PreTrainedModel):  # type: ignore[misc]
         found: nn.Module = self.encoder.get_input_embeddings()
         return found
 
-    def forward(  # noqa: PLR0913  the signature that PEFT calls every sequence classifier with
+    def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
+        output_attentions: bool | None = None,  # noqa: FBT001  PEFT's signature
+        output_hidden_states: bool | None = None,  # noqa: FBT001  PEFT's signature
+        return_dict: bool | None = None,  # noqa: FBT001, ARG002  PEFT's signature
     ) -> Any:
         """Logits [batch, labels], and the mean cross-entropy when `labels` [batch] are given.
 
         Args:
-            input_ids: [batch, length]; or `inputs_embeds` [batch, length, hidden] in their place.
+            input_ids: [batch, length].
             attention_mask: [batch, length], 1 for tokens, 0 for padding; None means all tokens count.
+            inputs_embeds: [batch, length, hidden], in the place of `input_ids`.
             labels: class indices [batch], or None.
             output_attentions: passed on to the encoder.
             output_hidden_states: passed on to the encoder.

@@ -15,7 +15,7 @@ from rsa_ops.core.estimate import Estimate, PairedResult
 from rsa_ops.errors import UsageError
 from rsa_ops.stats.crossed import as_row
 from rsa_ops.stats.judge import bad_terms, conclude, invalid, judge
-from rsa_ops.stats.spread import item_spread
+from rsa_ops.stats.spread import item_spread, right_or_wrong
 
 TANGO = "Tango score interval"
 PAIRED_T = "paired t over examples"
@@ -46,7 +46,7 @@ def artifact_noninferiority(
     if problem:
         return invalid(margin, alpha, problem)
     both = np.concatenate([ours, theirs])
-    if np.isin(both, (0.0, 1.0)).all():
+    if right_or_wrong(both):
         gained, lost = int((ours > theirs).sum()), int((ours < theirs).sum())
         return _binary(gained, lost, len(ours), margin, alpha)
     spread = item_spread(ours - theirs, (), float(np.ptp(both)))

@@ -59,8 +59,8 @@ def bootstrap_metric(
     value = float(drawn.point.mean())
     return Estimate(
         value=value,
-        low=value - precision.half_width,
-        high=value + precision.half_width,
+        low=precision.low(value),
+        high=precision.high(value),
         confidence=confidence,
         method=METHOD,
         examples=arm.examples,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from rsa_ops.core.estimate import Estimate, PairedResult
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.stats.judge import FLOORED, bad_terms, invalid, judge
-from rsa_ops.stats.spread import Scores, item_spread, seed_spread
+from rsa_ops.stats.spread import Scores, item_spread, right_or_wrong, seed_spread
 
 CROSSED = "crossed-variance t"
 CROSSED_PAIRED = "crossed-variance t, seeds paired"
@@ -49,7 +49,8 @@ def noninferiority(
         return invalid(margin, alpha, problem)
     per_example = ours.mean(axis=0) - theirs.mean(axis=0)
     arms = (seed_spread(ours - theirs),) if paired_seeds else (seed_spread(ours), seed_spread(theirs))
-    spread = item_spread(per_example, arms, _reach(ours, theirs))
+    turning = right_or_wrong(ours) and right_or_wrong(theirs)
+    spread = item_spread(per_example, arms, _reach(ours, theirs), turning=turning)
     return judge(
         float(per_example.mean()),
         spread,
@@ -80,7 +81,7 @@ def mean_estimate(scores: ArrayLike, confidence: float = 0.95, *, bounded: bool 
     spread = item_spread(table.mean(axis=0), arms, _reach(table, table))
     precision = spread.precision((1 - confidence) / 2)
     value = float(table.mean())
-    low, high = value - precision.half_width, value + precision.half_width
+    low, high = precision.low(value), precision.high(value)
     return Estimate(
         value=value,
         low=min(max(low, 0.0), 1.0) if bounded else low,

@@ -82,8 +82,8 @@ def judge(
     now = spread.precision(alpha)
     difference = Estimate(
         value=value,
-        low=value - now.half_width,
-        high=value + now.half_width,
+        low=now.low(value),
+        high=now.high(value),
         confidence=1 - 2 * alpha,
         method=method + (FLOORED if now.floored else ""),
         examples=spread.examples,
@@ -93,14 +93,14 @@ def judge(
     )
 
     def decided(*, examples: int = 0, seeds: int = 0) -> bool:
-        half = spread.precision(alpha, more_examples=examples, more_seeds=seeds).half_width
-        return abs(value + margin) > half
+        then = spread.precision(alpha, more_examples=examples, more_seeds=seeds)
+        return then.low(value) > -margin or then.high(value) < -margin
 
     return conclude(
         difference,
         margin=margin,
         alpha=alpha,
-        p_value=float(stdtr(now.freedom, -(value + margin) / now.error)) if now.error > 0 else 0.5,
+        p_value=float(stdtr(now.freedom, -(value + margin) / now.error_at(-margin))),
         seed_share=now.seed_share if spread.arms else None,
         by_examples=lambda k: decided(examples=k),
         by_seeds=(lambda k: decided(seeds=k)) if spread.arms else None,

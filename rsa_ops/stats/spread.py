@@ -16,6 +16,7 @@ world of tests/laws/test_stats_error_rates.py: at a loss of the margin it said "
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,16 +32,50 @@ Scores = NDArray[np.float64]
 
 
 class Precision(NamedTuple):
-    """`half_width` of the two-sided interval at 1 - 2*alpha = quantile * `error`; `seed_share` of the variance.
+    """How well a design knows a value; `variance` = SE^2 = (V / examples) + `seeds`, in squared score units."""
 
-    `floored`: the variance alone would have given less, and almost no example differs.
-    """
-
-    error: float
+    quantile: float
     freedom: float
-    half_width: float
-    seed_share: float
-    floored: bool
+    variance: float
+    seeds: float
+    examples: int
+    floor: float
+    turning: bool
+
+    @property
+    def error(self) -> float:
+        """The standard error, not below floor / quantile."""
+        return max(math.sqrt(self.variance), self.floor / self.quantile)
+
+    @property
+    def floored(self) -> bool:
+        """Whether the variance alone would have given a narrower interval than the floor."""
+        return math.sqrt(self.variance) < self.floor / self.quantile
+
+    @property
+    def seed_share(self) -> float:
+        """The part of the variance that comes from the seeds, in [0, 1]."""
+        return self.seeds / self.variance if self.variance > 0 else 0.0
+
+    def error_at(self, truth: float) -> float:
+        """The standard error if `truth` were the true difference; right-or-wrong scores then vary at least so much."""
+        least = (abs(truth) - truth**2) / self.examples + self.seeds if self.turning else 0.0
+        return max(self.error, math.sqrt(max(least, 0.0)))
+
+    def low(self, value: float) -> float:
+        """Lower end of the interval around `value`: the smallest truth that the data do not contradict."""
+        plain = value - self.quantile * self.error
+        if not self.turning or plain >= 0:
+            return plain
+        # (value - L)^2 = t^2 * ((-L - L^2) / n + seeds), solved for its smaller root L
+        square = self.quantile**2 / self.examples
+        first, second = 1 + square, square - 2 * value
+        inside = second**2 - 4 * first * (value**2 - self.quantile**2 * self.seeds)
+        return min(plain, (-second - math.sqrt(max(inside, 0.0))) / (2 * first))
+
+    def high(self, value: float) -> float:
+        """Upper end of the interval around `value`; the mirror image of `low`."""
+        return -self.low(-value)
 
 
 @dataclass(frozen=True)
@@ -59,15 +94,22 @@ class Spread:
     `square` = V over `examples`; `arms` is empty when the seeds are not random (the artifact question).
     `scale` > 0 asks for the floor: an unseen example may still move by `scale`, so the half width is at
     least scale * (1 - alpha**(1/examples)). 0 means that the variance speaks for itself.
+    `turning`: a difference of right-or-wrong scores, whose variance over examples is at least |D| - D^2 at a true
+    difference D (it would be that, were all changes in one direction). The interval then holds every D that a
+    score test with max(V, |D| - D^2) keeps, as Tango (1998) does for one seed; without it a handful of examples
+    lost by every seed would look surer than it is. It matters only where few examples differ.
     """
 
     examples: int
     square: float
     arms: tuple[SeedSpread, ...] = ()
     scale: float = 0.0
+    turning: bool = False
 
     def precision(self, alpha: float, *, more_examples: int = 0, more_seeds: int = 0) -> Precision:
         """The precision at one-sided `alpha`, also for a design larger than the one observed."""
+        from scipy.special import stdtrit
+
         n = self.examples + more_examples
         own = sum(arm.residual / arm.seeds for arm in self.arms)
         then = sum(arm.residual / (arm.seeds + more_seeds) for arm in self.arms)
@@ -80,18 +122,15 @@ class Spread:
             spent += term**2 / (count - 1)
         variance = items + seeds
         freedom = variance**2 / spent if spent > 0 else float(max(n - 1, 1))
-        return self._floored(variance, freedom, seeds, n, alpha)
-
-    def _floored(self, variance: float, freedom: float, seeds: float, examples: int, alpha: float) -> Precision:
-        from scipy.special import stdtrit
-
-        quantile = -float(stdtrit(freedom, alpha))
-        share = seeds / variance if variance > 0 else 0.0
-        half = quantile * variance**0.5
-        floor = self.scale * zero_event_bound(examples, alpha) if self.scale > 0 else 0.0
-        if half < floor:
-            return Precision(floor / quantile, freedom, floor, share, floored=True)
-        return Precision(half / quantile, freedom, half, share, floored=False)
+        return Precision(
+            quantile=-float(stdtrit(freedom, alpha)),
+            freedom=freedom,
+            variance=variance,
+            seeds=seeds,
+            examples=n,
+            floor=self.scale * zero_event_bound(n, alpha) if self.scale > 0 else 0.0,
+            turning=self.turning,
+        )
 
 
 def seed_spread(scores: Scores) -> SeedSpread:
@@ -103,7 +142,7 @@ def seed_spread(scores: Scores) -> SeedSpread:
     return SeedSpread(seeds, float(scores.mean(axis=1).var(ddof=1)), residual)
 
 
-def item_spread(values: Scores, arms: tuple[SeedSpread, ...], reach: float) -> Spread:
+def item_spread(values: Scores, arms: tuple[SeedSpread, ...], reach: float, *, turning: bool = False) -> Spread:
     """The spread of the mean of `values` [examples], one value per example.
 
     `reach` is the range of the scores that were observed. The floor is on when at most `FEW` examples differ
@@ -112,4 +151,9 @@ def item_spread(values: Scores, arms: tuple[SeedSpread, ...], reach: float) -> S
     size = max(1.0, reach)
     differing = int((np.abs(values - np.median(values)) > 1e-9 * size).sum())
     square = float(values.var(ddof=1)) if len(values) > 1 else 0.0
-    return Spread(len(values), square, arms, size if differing <= FEW else 0.0)
+    return Spread(len(values), square, arms, size if differing <= FEW else 0.0, turning)
+
+
+def right_or_wrong(scores: Scores) -> bool:
+    """Whether every score is 0 or 1."""
+    return bool(((scores == 0) | (scores == 1)).all())

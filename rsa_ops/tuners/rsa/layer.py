@@ -58,8 +58,8 @@ class ColumnProduct(torch.autograd.Function):
 class RsaDelta(nn.Module):
     """Values and places of one adapter in one layer.
 
-    A leaf module with a parameter called `weight`, because PEFT's FSDP policy wraps only those; places in an integer
-    buffer, because PEFT saves whatever lies under the tuner layer, bit for bit.
+    A leaf module with a parameter called `weight`, because PEFT's FSDP policy wraps only those; places in an
+    integer buffer, because PEFT saves whatever lies under the tuner layer, bit for bit.
 
     Attributes:
         weight: [out_features, k] float32, zero at start, so that a new adapter changes nothing.

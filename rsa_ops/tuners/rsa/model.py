@@ -55,18 +55,18 @@ def plain_linear(target: nn.Module, name: str) -> nn.Linear:
     found = f"target module {name!r}: expected a plain torch.nn.Linear, found {type(target).__name__}"
     if isinstance(target, BaseTunerLayer):
         raise TypeError(
-            f"{found} of another PEFT method. Two methods in one layer are not supported; merge or delete the other "
-            "adapter first."
+            f"{found} of another PEFT method. Two methods in one layer are not supported; merge or delete the "
+            "other adapter first."
         )
     if isinstance(target, NonDynamicallyQuantizableLinear):
         raise TypeError(
-            f"{found}, the output projection of torch.nn.MultiheadAttention. It is read as a weight and never called, "
-            "so an adapter in it would do nothing. Add its name to `exclude_modules`."
+            f"{found}, the output projection of torch.nn.MultiheadAttention. It is read as a weight and never "
+            "called, so an adapter in it would do nothing. Add its name to `exclude_modules`."
         )
     if resolve_quantization_backend(target) is not None:
         raise TypeError(
-            f"{found}, which is quantised. Quantised bases are not supported yet; load the base model in bfloat16 or "
-            "float32."
+            f"{found}, which is quantised. Quantised bases are not supported yet; load the base model in bfloat16 "
+            "or float32."
         )
     # Layers that inherit nn.Linear's data but not its product (quantised, transposed, fused) would train wrongly.
     if not isinstance(target, nn.Linear) or type(target).forward is not nn.Linear.forward:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rsa_ops.tuners.rsa.config import RsaConfig
@@ -29,6 +29,9 @@ from rsa_ops.tuners.rsa.scoring import (
     select_columns,
     top_columns,
 )
+
+Scores = dict[str, Tensor]
+"""Module name -> float32 [in_features]; a layer that no gradient reached is absent."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(
         self,
-        args: TrainingArguments,
+        args: TrainingArguments,  # noqa: ARG002
         state: TrainerState,
         control: TrainerControl,  # noqa: ARG002
         **kwargs: Any,  # the signature is transformers'
@@ -102,8 +105,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         """Score, select, and write `report`.
 
         Raises:
-            ValueError: the model has no Robust Sparse Adapter, several processes train, or scoring is impossible
-                (see `score_columns`).
+            ValueError: the model has no Robust Sparse Adapter, or scoring is impossible (see `score_columns`).
         """
         model: nn.Module = kwargs["model"]
         name, config = find_adapter(model, self.adapter_name)
@@ -112,32 +114,27 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         if reason is not None:
             self.report = SelectionReport(name, config.scoring, reason, 0.0, 0, 0, ())
             return
-        if config.scoring == "fisher" and args.world_size > 1:
-            raise ValueError(
-                f"RsaCallback: expected one process for scoring='fisher', found {args.world_size}. Every process "
-                "would choose its own columns. Select in one process and save the adapter, or use scoring='magnitude'."
-            )
-        batches = _peek(kwargs["train_dataloader"], config.scoring_batches) if config.scoring == "fisher" else []
-        batches = [_to_device(batch, model) for batch in batches]
-        scores, halves = self._scores(model, name, batches)
+        batches: list[Batch] = []
+        if config.scoring == "fisher":
+            peeked = _peek(kwargs["train_dataloader"], config.scoring_batches)
+            batches = [_to_device(batch, model) for batch in peeked]
+            halves = self._fisher_halves(model, name, batches)
+            scores = _added(halves)
+        else:
+            halves, scores = (), magnitude_scores(model, adapter_name=name)
         selected = select_columns(model, name, scores)
         modules = _describe(model, name, frozenset(selected), halves)
         seconds = time.perf_counter() - started
         self.report = SelectionReport(name, config.scoring, None, seconds, len(batches), _tokens(batches), modules)
 
-    def _scores(
-        self, model: nn.Module, name: str, batches: Sequence[Batch]
-    ) -> tuple[dict[str, Tensor], tuple[dict[str, Tensor], ...]]:
-        """Scores, and the scores of the two halves that add up to them (alternate batches; none for magnitude)."""
-        if not batches:
-            return magnitude_scores(model, adapter_name=name), ()
-        parts = [part for part in (batches[0::2], batches[1::2]) if part]
-        halves = tuple(score_columns(model, part, self.loss_fn, adapter_name=name) for part in parts)
-        total: dict[str, Tensor] = {}
-        for half in halves:
-            for module, score in half.items():
-                total[module] = total[module] + score if module in total else score
-        return total, halves if len(halves) == 2 else ()
+    def _fisher_halves(self, model: nn.Module, name: str, batches: Sequence[Batch]) -> tuple[Scores, ...]:
+        """Scores of the even and of the odd batches, over all processes."""
+        halves = []
+        for part in (batches[0::2], batches[1::2]):
+            # An empty second half still takes its turn: every process must call the same collectives.
+            own = score_columns(model, part, self.loss_fn, adapter_name=name) if part or not batches else {}
+            halves.append(_over_processes(model, name, own))
+        return tuple(halves)
 
 
 def find_adapter(model: nn.Module, adapter_name: str | None) -> tuple[str, RsaConfig]:
@@ -147,8 +144,7 @@ def find_adapter(model: nn.Module, adapter_name: str | None) -> tuple[str, RsaCo
         ValueError: there is none.
     """
     configs: Mapping[str, object] = getattr(model, "peft_config", {})
-    active = getattr(model, "active_adapters", [])
-    wanted = list(active) if adapter_name is None else [adapter_name]
+    wanted = [adapter_name] if adapter_name is not None else _active_adapters(model) if configs else []
     for name in wanted:
         config = configs.get(name)
         if isinstance(config, RsaConfig):
@@ -159,6 +155,12 @@ def find_adapter(model: nn.Module, adapter_name: str | None) -> tuple[str, RsaCo
         f"adapters {found} (looked for {wanted}). Give the Trainer peft.get_peft_model(model, RsaConfig(...)), or "
         "name the adapter: RsaCallback(adapter_name=...)."
     )
+
+
+def _active_adapters(model: Any) -> list[str]:
+    # A property of PEFT's models; a method of transformers' own, which carry adapters through `model.add_adapter`.
+    active = model.active_adapters
+    return list(active() if callable(active) else active)
 
 
 def _reason_to_skip(model: nn.Module, name: str, config: RsaConfig, state: TrainerState) -> str | None:
@@ -204,6 +206,30 @@ def _to_device(batch: Batch, model: nn.Module) -> Batch:
     return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
 
 
+def _added(halves: tuple[Scores, ...]) -> Scores:
+    total: Scores = {}
+    for half in halves:
+        for name, score in half.items():
+            total[name] = total[name] + score if name in total else score
+    return total
+
+
+def _over_processes(model: nn.Module, adapter_name: str, scores: Scores) -> Scores:
+    """Scores summed over all training processes, so that every one of them picks the same columns."""
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return scores
+    summed: Scores = {}
+    for name, layer in adapted_layers(model, adapter_name).items():
+        # The last entry counts the processes that a gradient reached; all must take part whether or not it did.
+        vector = torch.zeros(layer.in_features + 1, device=layer.delta(adapter_name).columns.device)
+        if name in scores:
+            vector[:-1], vector[-1] = scores[name], 1
+        distributed.all_reduce(vector)
+        if vector[-1] > 0:
+            summed[name] = vector[:-1]
+    return summed
+
+
 def _tokens(batches: Sequence[Batch]) -> int | None:
     if all("attention_mask" in batch for batch in batches):
         return sum(int(batch["attention_mask"].sum()) for batch in batches)
@@ -213,7 +239,7 @@ def _tokens(batches: Sequence[Batch]) -> int | None:
 
 
 def _describe(
-    model: nn.Module, adapter_name: str, selected: frozenset[str], halves: tuple[dict[str, Tensor], ...]
+    model: nn.Module, adapter_name: str, selected: frozenset[str], halves: tuple[Scores, ...]
 ) -> tuple[ModuleSelection, ...]:
     described = []
     for name, layer in adapted_layers(model, adapter_name).items():

@@ -173,8 +173,8 @@ def model_loss(model: nn.Module, batch: Batch) -> Tensor:
     loss = getattr(model(**batch), "loss", None)
     if loss is None:
         raise ValueError(
-            f"score_columns: {type(model).__name__} returned no loss for a batch with {sorted(batch)}. Give batches "
-            "with labels, or pass `loss_fn`."
+            f"score_columns: {type(model).__name__} returned no loss for a batch with {sorted(batch)}. Give "
+            "batches with labels, or pass `loss_fn`."
         )
     return cast("Tensor", loss)
 

@@ -35,7 +35,7 @@ DIFFERENCES = {
     Answer.SUPERIOR: (0.03, 0.01, 0.05),
     Answer.NON_INFERIOR: (0.004, -0.006, 0.014),
     Answer.INFERIOR: (-0.08, -0.10, -0.06),
-    Answer.INCONCLUSIVE: (-0.01, -0.03, 0.01),
+    Answer.INCONCLUSIVE: (-0.02, -0.07, 0.03),
 }
 
 

@@ -194,7 +194,7 @@ def _without(pieces: tuple[object, ...], index: int) -> tuple[object, ...]:
     return (*pieces[:index], *pieces[index + 1 :])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_taking_evidence_away_never_promotes(kit: SimpleNamespace, data: st.DataObject) -> None:
     evidence = kit.evidence()

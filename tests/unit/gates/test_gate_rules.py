@@ -79,9 +79,9 @@ def test_an_inconclusive_verdict_says_what_would_decide(kit: SimpleNamespace) ->
     verdict = decide(kit.policy(FULL), with_contrast(kit.evidence(), kit.contrast(Answer.INCONCLUSIVE)))
     assert verdict.exit_code is ExitCode.INCONCLUSIVE
     assert verdict.sentence == (
-        "INCONCLUSIVE: it is open whether rsa is not worse than full by more than 0.020 accuracy (difference -0.010, "
-        "90 % interval -0.030 to +0.010, 3 seeds x 900 examples); about 400 more test examples or 2 more seeds per "
-        "arm would decide."
+        "INCONCLUSIVE: it is open whether rsa is not worse than full by more than 0.020 accuracy (difference "
+        "-0.020, 90 % interval -0.070 to +0.030, 3 seeds x 900 examples); about 400 more test examples or 2 more "
+        "seeds per arm would decide."
     )
 
 

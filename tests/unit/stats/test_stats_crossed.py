@@ -18,6 +18,10 @@ def flips(n: int, seeds: int, right: float, rng: int) -> np.ndarray:
     return (np.random.default_rng(rng).random((seeds, n)) < right).astype(float)
 
 
+def marks(n: int, seeds: int, mean: float, rng: int) -> np.ndarray:
+    return np.random.default_rng(rng).normal(mean, 0.2, (seeds, n))
+
+
 def test_mean_squares_of_a_table_worked_by_hand() -> None:
     # Seed means 0.50 and 0.75: M = (0.125^2 + 0.125^2) / 1 = 0.03125. Example means 1, 0.5, 0.5, 0.5; grand 0.625.
     # Residuals of seed 1: 1-.5-1+.625 = .125, 1-.5-.5+.625 = .625, 0-.5-.5+.625 = -.375, same -.375; sum of
@@ -36,12 +40,13 @@ def test_variance_and_freedom_follow_the_formula_worked_by_hand() -> None:
     assert found.error == pytest.approx(math.sqrt(9.75e-4))
     assert found.freedom == pytest.approx(9.50625e-7 / (8.1e-7 / 99 + 5.625e-9 / 3))
     assert found.seed_share == pytest.approx(7.5e-5 / 9.75e-4)
-    assert found.half_width == pytest.approx(scipy_stats.t.ppf(0.95, found.freedom) * found.error)
+    assert found.quantile == pytest.approx(scipy_stats.t.ppf(0.95, found.freedom))
+    assert 0.5 - found.low(0.5) == pytest.approx(found.quantile * found.error)
 
 
 def test_identical_seeds_give_scipys_paired_t_test() -> None:
     # Repeating one seed leaves no seed and no residual variance: only the examples are random.
-    ours, theirs = flips(300, 1, 0.8, 1), flips(300, 1, 0.85, 2)
+    ours, theirs = marks(300, 1, 0.8, 1), marks(300, 1, 0.81, 2)
     result = noninferiority(np.repeat(ours, 3, 0), np.repeat(theirs, 4, 0), margin=0.02)
     published = scipy_stats.ttest_rel(ours[0] + 0.02, theirs[0], alternative="greater")
     interval = scipy_stats.ttest_rel(ours[0], theirs[0]).confidence_interval(0.9)
@@ -49,7 +54,7 @@ def test_identical_seeds_give_scipys_paired_t_test() -> None:
     assert result.difference is not None
     assert (result.difference.low, result.difference.high) == pytest.approx((interval.low, interval.high))
     assert result.difference.degrees_of_freedom == pytest.approx(299)
-    assert result.variance_share_seeds == 0.0
+    assert result.variance_share_seeds == pytest.approx(0.0, abs=1e-12)
 
 
 def test_seeds_alone_give_welchs_t_test_on_the_seed_means() -> None:
@@ -64,7 +69,7 @@ def test_seeds_alone_give_welchs_t_test_on_the_seed_means() -> None:
 
 
 def test_paired_seeds_are_the_one_arm_analysis_of_the_differences() -> None:
-    ours, theirs = flips(200, 4, 0.8, 3), flips(200, 4, 0.8, 4)
+    ours, theirs = marks(200, 4, 0.8, 3), marks(200, 4, 0.8, 4)
     result = noninferiority(ours, theirs, margin=0.05, paired_seeds=True)
     alone = mean_estimate(ours - theirs, confidence=0.9)
     assert result.difference is not None
@@ -161,17 +166,22 @@ def test_swapping_the_arms_mirrors_the_difference(rng: int, seeds: int) -> None:
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
 
 
+def half_width(spread: Spread, more: int) -> float:
+    found = spread.precision(0.05, more_examples=more)
+    return found.quantile * found.error
+
+
 def test_the_examples_and_seeds_that_would_decide_are_the_smallest() -> None:
-    result = noninferiority(flips(300, 3, 0.86, 9), flips(300, 3, 0.87, 10), margin=0.02)
+    result = noninferiority(marks(300, 3, 0.86, 9), marks(300, 3, 0.87, 11), margin=0.02)
     assert result.answer is Answer.INCONCLUSIVE
     assert result.more_examples is not None
     assert "would decide" in result.reason
-    ours, theirs = flips(300, 3, 0.86, 9), flips(300, 3, 0.87, 10)
+    ours, theirs = marks(300, 3, 0.86, 9), marks(300, 3, 0.87, 11)
     arms = seed_spread(ours), seed_spread(theirs)
     spread = Spread(300, float((ours.mean(0) - theirs.mean(0)).var(ddof=1)), arms)
     gap = abs(float(ours.mean() - theirs.mean()) + 0.02)
-    assert spread.precision(0.05, more_examples=result.more_examples).half_width < gap
-    assert spread.precision(0.05, more_examples=result.more_examples - 1).half_width >= gap
+    assert half_width(spread, result.more_examples) < gap
+    assert half_width(spread, result.more_examples - 1) >= gap
 
 
 def test_where_seeds_set_the_floor_no_number_of_examples_is_promised() -> None:
@@ -192,11 +202,11 @@ def test_the_floor_that_seeds_set_is_the_research_table(seeds: int, sd: float, s
     found = Spread(1_000_000, 1e-9, (arm, arm)).precision(0.05)
     power = float(scipy_stats.t.ppf(0.8, 2 * seeds - 2)) * found.error
     assert found.freedom == pytest.approx(2 * seeds - 2, rel=1e-3)
-    assert found.half_width + power == pytest.approx(smallest, abs=0.012)
+    assert found.quantile * found.error + power == pytest.approx(smallest, abs=0.012)
 
 
 def test_one_arm_is_estimated_with_the_same_variance() -> None:
-    scores = flips(200, 3, 0.9, 5)
+    scores = marks(200, 3, 0.9, 5)
     found = mean_estimate(scores)
     arm = seed_spread(scores)
     variance = scores.mean(0).var(ddof=1) / 200 + max(0.0, arm.square - arm.residual / 200) / 3
@@ -205,8 +215,23 @@ def test_one_arm_is_estimated_with_the_same_variance() -> None:
     assert (found.seeds, found.examples, found.confidence) == (3, 200, 0.95)
 
 
+@pytest.mark.parametrize("lost", [1, 3, 10])
+def test_losses_shared_by_all_seeds_are_bounded_as_a_score_test_does(lost: int) -> None:
+    # No gain, no seed noise: (lost/n - L)^2 = t^2 (L - L^2) / n, Wilson's interval for the rate of losses.
+    n = 500
+    theirs = np.ones((3, n))
+    ours = theirs.copy()
+    ours[:, :lost] = 0
+    found = noninferiority(ours, theirs, margin=0.3).difference
+    assert found is not None
+    quantile = float(scipy_stats.t.ppf(0.95, n - 1))
+    confidence = 1 - 2 * float(scipy_stats.norm.sf(quantile))
+    wilson = scipy_stats.binomtest(lost, n).proportion_ci(confidence, method="wilson")
+    assert -found.low == pytest.approx(wilson.high)
+
+
 def test_one_seed_is_the_t_interval_over_examples_and_says_so() -> None:
-    scores = flips(50, 1, 0.7, 6)
+    scores = marks(50, 1, 0.7, 6)
     found = mean_estimate(scores)
     low, high = scipy_stats.t.interval(0.95, 49, scores.mean(), scipy_stats.sem(scores[0]))
     assert (found.low, found.high) == pytest.approx((low, high))

@@ -45,7 +45,9 @@ def test_exports_are_sorted_and_exist():
 
 
 def test_config_survives_json(tmp_path):
-    config = RsaConfig(r=3, scoring="magnitude", seed=5, target_modules=["q_proj", "v_proj"], layers_to_transform=[0])
+    config = RsaConfig(
+        r=3, scoring="magnitude", seed=5, target_modules=["q_proj", "v_proj"], layers_to_transform=[0]
+    )
     config.save_pretrained(tmp_path)
     loaded = PeftConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, RsaConfig)

@@ -1,0 +1,101 @@
+"""Tiny random models and data for the tuner tests; nothing is downloaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft import TaskType, get_peft_model
+from torch import Tensor, nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from rsa_ops.tuners import RsaConfig
+
+VOCABULARY = 40
+
+
+class TwoLayers(nn.Module):
+    """[batch, tokens, 6] -> {"loss"}: small enough for brute force."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 5)
+        self.second = nn.Linear(5, 4, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.tanh(self.first(x)))
+
+
+def two_layers(**options: Any) -> Any:
+    config = {"density": 0.5, "target_modules": ["first", "second"], **options}
+    return get_peft_model(TwoLayers(), RsaConfig(**config))
+
+
+def bare_llama() -> LlamaForCausalLM:
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=32,
+        pad_token_id=0,
+        tie_word_embeddings=True,
+    )
+    return LlamaForCausalLM(config)
+
+
+def bare_bert() -> BertForSequenceClassification:
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+        num_labels=3,
+        pad_token_id=0,
+        initializer_range=0.3,
+    )
+    return BertForSequenceClassification(config)
+
+
+def llama(**options: Any) -> Any:
+    budget = {} if "r" in options else {"density": 0.25}
+    return get_peft_model(bare_llama(), RsaConfig(task_type=TaskType.CAUSAL_LM, **{**budget, **options}))
+
+
+def bert(**options: Any) -> Any:
+    return get_peft_model(bare_bert(), RsaConfig(task_type=TaskType.SEQ_CLS, **{"density": 0.25, **options}))
+
+
+def causal_batch(rows: int = 3, tokens: int = 7, seed: int = 0) -> dict[str, Tensor]:
+    ids = torch.randint(1, VOCABULARY, (rows, tokens), generator=torch.Generator().manual_seed(seed))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
+
+
+def classified_batch(rows: int = 4, tokens: int = 7, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(1, VOCABULARY, (rows, tokens), generator=generator)
+    return {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "labels": torch.randint(0, 3, (rows,), generator=generator),
+    }
+
+
+def learnt(model: Any, adapter_name: str = "default") -> Any:
+    """Give the adapter values as after training: random, not zero."""
+    generator = torch.Generator().manual_seed(7)
+    for name, parameter in model.named_parameters():
+        if f"rsa_delta.{adapter_name}.weight" in name:
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return model
