@@ -76,7 +76,7 @@ def smallest(decides: Callable[[int], bool], most: int) -> int | None:
 def judge(
     value: float, spread: Spread, *, margin: float, alpha: float, method: str, reported_seeds: int = 1
 ) -> PairedResult:
-    """The answer for a difference `value` (candidate minus baseline) with this spread, by Student's t."""
+    """The answer for a difference `value` (candidate minus baseline) with this spread."""
     from scipy.special import stdtr
 
     now = spread.precision(alpha)

@@ -58,7 +58,7 @@ class Precision(NamedTuple):
         return self.seeds / self.variance if self.variance > 0 else 0.0
 
     def error_at(self, truth: float) -> float:
-        """The standard error if `truth` were the true difference; right-or-wrong scores then vary at least so much."""
+        """The standard error were `truth` true: right-or-wrong scores then vary at least so much."""
         least = (abs(truth) - truth**2) / self.examples + self.seeds if self.turning else 0.0
         return max(self.error, math.sqrt(max(least, 0.0)))
 
