@@ -16,6 +16,9 @@ from rsa_ops.core.record import Record, Value
 
 Name = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
+CHAMPION = "champion"
+"""Alias of the version in production, and the baseline's name in contrasts with it; no arm may be called so."""
+
 Quantity = Literal["trainable_share", "wall_seconds_ratio", "peak_host_memory_ratio", "artifact_bytes_ratio"]
 
 
@@ -44,6 +47,17 @@ class SlicesRule(Value):
     against: Name
     margin: Positive
     min_assessable: Annotated[int, Field(ge=1)] = 1
+
+
+class ChampionRule(Value):
+    """The adapter to be released must not lose more than `margin` of `metric` against the champion in production.
+
+    Two artifacts are compared, so only the examples are random. A first version has no champion to lose against.
+    """
+
+    kind: Literal["champion"]
+    metric: Name
+    margin: Positive
 
 
 class FloorRule(Value):
@@ -96,7 +110,16 @@ class CostRule(Value):
     at_most: Positive
 
 
-Rule = NonInferiorityRule | SlicesRule | FloorRule | RobustnessRule | WorstSliceRule | MeasuredRule | CostRule
+Rule = (
+    NonInferiorityRule
+    | SlicesRule
+    | ChampionRule
+    | FloorRule
+    | RobustnessRule
+    | WorstSliceRule
+    | MeasuredRule
+    | CostRule
+)
 
 
 class Policy(Record):
@@ -113,14 +136,32 @@ class Policy(Record):
     @model_validator(mode="after")
     def _rules_make_sense(self) -> Self:
         asked: dict[tuple[str, str, bool], float] = {}
+        if CHAMPION in (self.candidate, *self.arms):
+            raise ValueError(f"`{CHAMPION}` is no arm; use a rule of kind champion")
         for rule in self.rules:
-            if not isinstance(rule, FloorRule | RobustnessRule | WorstSliceRule) and rule.against == self.candidate:
+            if against(rule) == self.candidate:
                 raise ValueError(f"a {rule.kind} rule compares the candidate `{self.candidate}` with itself")
             if isinstance(rule, NonInferiorityRule | SlicesRule):
                 key = (rule.metric, rule.against, rule.kind == "slices")
                 if asked.setdefault(key, rule.margin) != rule.margin:
                     raise ValueError(f"two margins for {rule.metric} against {rule.against}; keep one")
         return self
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that the rules compare the candidate with, in their order."""
+        named = (against(rule) for rule in self.rules)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+    @property
+    def champion_rules(self) -> tuple[ChampionRule, ...]:
+        """The rules about the champion, one for each metric and margin."""
+        return tuple(dict.fromkeys(rule for rule in self.rules if isinstance(rule, ChampionRule)))
+
+
+def against(rule: Rule) -> str | None:
+    """The arm that a rule compares the candidate with, where it compares."""
+    return None if isinstance(rule, ChampionRule | FloorRule | RobustnessRule | WorstSliceRule) else rule.against
 
 
 class Question(NamedTuple):

@@ -9,6 +9,8 @@ from rsa_ops.core.estimate import Answer, Estimate, PairedResult
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.verdict import Evidence, Outcome
 from rsa_ops.gates.policy import (
+    CHAMPION,
+    ChampionRule,
     CostRule,
     FloorRule,
     MeasuredRule,
@@ -59,15 +61,35 @@ def _noninferiority(rule: NonInferiorityRule, policy: Policy, evidence: Evidence
     contrast = evidence.comparison.contrast(rule.metric, rule.against)
     if contrast is None:
         return sheet.missing(f"the comparison of {rule.metric} against {rule.against}")
-    result, seen = contrast.result, observed(contrast.result)
-    if result.answer is Answer.INVALID or result.difference is None:
-        return sheet.broken(seen, f"the comparison is invalid: {result.reason}")
-    if rule.require == "superior":
+    result = contrast.result
+    if rule.require == "superior" and result.difference is not None:
         return _superior(sheet, result, result.difference)
-    if result.answer in {Answer.NON_INFERIOR, Answer.SUPERIOR}:
+    return _not_worse(sheet, result, policy.candidate, rule.against, rule.metric)
+
+
+def _champion(rule: ChampionRule, policy: Policy, evidence: Evidence) -> Judged:
+    required = f"{policy.candidate} is not worse than the champion by more than {rule.margin:.3f} {rule.metric}"
+    sheet = Sheet(f"champion: {rule.metric}", required)
+    if evidence.champion_digest is None:
+        return sheet.ruled(Outcome.PROMOTE, "no champion yet", "a first version has no champion to lose against")
+    contrast = evidence.comparison.contrast(rule.metric, CHAMPION)
+    if contrast is None:
+        return sheet.missing(f"the comparison of {rule.metric} with the champion")
+    result = contrast.result
+    if abs(result.margin - rule.margin) > 1e-12 or abs(result.alpha - policy.alpha) > 1e-12:
+        asked = f"the policy asks for margin {rule.margin:g} at alpha {policy.alpha:g}; compare again"
+        return sheet.broken(f"margin {result.margin:g}, alpha {result.alpha:g}", asked)
+    return _not_worse(sheet, result, policy.candidate, "the champion", rule.metric)
+
+
+def _not_worse(sheet: Sheet, result: PairedResult, candidate: str, against: str, metric: str) -> Judged:
+    required, seen = sheet.required, observed(result)
+    if result.difference is None:
+        return sheet.broken(seen, f"the comparison is invalid: {result.reason}")
+    if result.answer in (Answer.NON_INFERIOR, Answer.SUPERIOR):
         return sheet.ruled(Outcome.PROMOTE, seen, f"{required} ({seen})")
     if result.answer is Answer.INFERIOR:
-        worse = f"{policy.candidate} is worse than {rule.against} by more than {rule.margin:.3f} {rule.metric}"
+        worse = f"{candidate} is worse than {against} by more than {result.margin:.3f} {metric}"
         return sheet.ruled(Outcome.REJECT, seen, f"{worse} ({seen})")
     open_ = f"it is open whether {required} ({seen}); {what_would_decide(result)}"
     return sheet.ruled(Outcome.INCONCLUSIVE, seen, open_)

@@ -31,8 +31,7 @@ _PLANNED = {
 class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that mypy is told to follow
     """Configuration of a Robust Sparse Adapter: `k` trained input columns per target linear layer.
 
-    Every layer keeps its own quota of columns. A global top-k starves layers and measured worse than chance there
-    (`docs`: coverage matters as much as importance), so there is none.
+    Every layer keeps its own quota of columns: a top-k over all layers would starve some of them.
 
     Attributes:
         density: share of a layer's `in_features` columns that learn, in (0, 1]. 0.02 when `r` is not given either.

@@ -37,8 +37,7 @@ class ColumnProduct(torch.autograd.Function):
             picked if values_learn else None, values if x_learns else None, columns if x_learns else None
         )
         ctx.x_shape, ctx.x_dtype, ctx.values_dtype = x.shape, x.dtype, values.dtype
-        with torch.autocast(x.device.type, enabled=False):  # `dtype` already is what autocast would choose
-            return F.linear(picked, values.to(dtype))
+        return F.linear(picked, values.to(dtype))
 
     @staticmethod
     @once_differentiable

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from torch.utils.data import DataLoader, Dataset
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from tuner_models import bare_bert, bare_llama, bert, causal_batch, classified_batch, llama
 
 from rsa_ops.tuners import RsaCallback, magnitude_scores, score_columns
@@ -131,6 +131,30 @@ def test_training_sees_the_same_batches_and_draws_as_without_the_callback(tmp_pa
     assert all(torch.equal(a, b) for a, b in zip(plain, with_callback, strict=True))
     assert losses == same_losses  # dropout drew the same numbers; at rate 0 the columns do not matter
     assert open_loaders == same_open_loaders
+
+
+def test_a_plain_loader_gives_the_same_order_after_the_callback_read_it():
+    def order(*, peek):
+        rows = Rows(causal_batch(rows=12))
+        loader = DataLoader(rows, batch_size=3, shuffle=True, generator=torch.Generator().manual_seed(5))
+        if peek:
+            RsaCallback().on_train_begin(
+                None, TrainerState(), TrainerControl(), model=llama(scoring_batches=2), train_dataloader=loader
+            )
+        return [batch["input_ids"] for batch in loader]
+
+    assert all(torch.equal(a, b) for a, b in zip(order(peek=False), order(peek=True), strict=True))
+
+
+def test_an_empty_loader_is_refused():
+    with pytest.raises(ValueError, match="at least one batch"):
+        RsaCallback().on_train_begin(None, TrainerState(), TrainerControl(), model=llama(), train_dataloader=[])
+
+
+def test_mixed_precision_trains(tmp_path):
+    losses = Losses()
+    trainer(llama(), causal_batch(rows=8), tmp_path, [RsaCallback(), losses], bf16=True, learning_rate=0.02).train()
+    assert float(losses.seen[-1]) < float(losses.seen[0])
 
 
 def test_random_scoring_and_a_trained_adapter_are_left_alone(tmp_path):
