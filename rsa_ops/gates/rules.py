@@ -35,6 +35,8 @@ def apply(rule: Rule, policy: Policy, evidence: Evidence) -> Judged:
             judged = _noninferiority(rule, policy, evidence)
         case SlicesRule():
             judged = _slices(rule, policy, evidence)
+        case ChampionRule():
+            judged = _champion(rule, policy, evidence)
         case FloorRule():
             judged = _floor(rule, policy, evidence)
         case RobustnessRule():

@@ -41,7 +41,8 @@ def score_columns(
     Memory is that of a forward and backward of the frozen model, plus the inputs of adapted layers; these inputs
     are recomputed, not kept, where the model has non-reentrant gradient checkpointing on. No weight gradient, of
     base, head or adapter, is formed. Dropout is off. A padding token that nothing attends to has dY = 0 and counts
-    for nothing; a prompt token without a label still counts, through the tokens that attend to it. The model is left as found: modes, flags, gradients, hooks and random state (Python's and torch's).
+    for nothing; a prompt token without a label still counts, through the tokens that attend to it. The model is
+    left as found: modes, flags, gradients, hooks and random state (Python's and torch's).
 
     Args:
         model: a model (or part of one) that holds adapted layers; not merged.
