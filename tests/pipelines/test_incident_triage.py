@@ -1,0 +1,182 @@
+"""One tiny walk through every stage, on the real encoder and the real incidents."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from rsa_ops.errors import ExitCode
+
+from .conftest import RSA_OPS, edited_copy, environment, run_cli
+
+CHANGES = {
+    "data.sample": {"train": 64, "validation": 24, "test": 60},
+    "train.seeds": [1, 2],
+    "train.batch_size": 16,
+    "model.max_length": 32,
+    "benchmark.robustness_examples": 6,
+    "benchmark.latency_examples": 2,
+}
+GENEROUS = {
+    "rules": [
+        {"kind": "noninferiority", "metric": "accuracy", "against": "full", "margin": 0.9},
+        {"kind": "noninferiority", "metric": "macro_f1", "against": "lora", "margin": 0.9},
+        {"kind": "champion", "metric": "accuracy", "margin": 0.9},
+        {"kind": "measured", "quantity": "trainable_share", "at_most": 0.2},
+    ]
+}
+RECORDS = ("run.json", "validation.json", "comparison.json", "tco.json", "verdict.json", "verdict.xml", "verdict.md")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("triage")
+    edited_copy("incident-triage", folder / "pipeline", CHANGES, GENEROUS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(home: Path) -> subprocess.CompletedProcess[str]:
+    """The first run is killed while cells are being trained, and then run again to its end."""
+    driver = subprocess.Popen(
+        [*RSA_OPS, "run", "pipeline", "--work", "work"],
+        cwd=home,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    while len(trained(home)) < 2:
+        assert driver.poll() is None, "the run ended before two cells were trained"
+        assert time.monotonic() < deadline, "two cells were not trained in time"
+        time.sleep(0.05)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    (home / "before").write_text(json.dumps(trained(home)))
+    return run_cli("run", "pipeline", "--work", "work", cwd=home)
+
+
+def trained(home: Path) -> dict[str, int]:
+    """Finished training cells: name -> time of their measurements in nanoseconds."""
+    found = sorted((home / "work" / "cells" / "train").glob("[!.]*/measurements.json"))
+    return {file.parent.name: file.stat().st_mtime_ns for file in found}
+
+
+def record(home: Path, name: str) -> dict[str, object]:
+    loaded: dict[str, object] = json.loads((home / "work" / "results" / name).read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_the_walk_ends_with_a_promotion_and_says_where_everything_is(
+    first: subprocess.CompletedProcess[str], home: Path
+) -> None:
+    assert first.returncode == ExitCode.DONE, first.stderr
+    assert "PROMOTE" in first.stdout
+    assert "report.html" in first.stdout
+    assert "mlflow ui --backend-store-uri" in first.stdout
+    for name in RECORDS:
+        assert (home / "work" / "results" / name).stat().st_size > 0, name
+
+
+def test_after_kill_9_only_the_unfinished_cells_are_trained(
+    first: subprocess.CompletedProcess[str], home: Path
+) -> None:
+    before, after = json.loads((home / "before").read_text()), trained(home)
+    assert len(before) >= 2
+    assert len(after) == 6
+    assert {name: after[name] for name in before} == before
+
+
+def test_no_worker_outlives_a_killed_driver(first: subprocess.CompletedProcess[str], home: Path) -> None:
+    mine = [
+        pid.name
+        for pid in Path("/proc").glob("[0-9]*")
+        if (pid / "cwd").exists() and os.path.realpath(pid / "cwd") == str(home.resolve())
+    ]
+    assert mine == []
+
+
+def test_the_table_fits_eighty_columns(first: subprocess.CompletedProcess[str]) -> None:
+    table = first.stdout.split("PROMOTE")[0]
+    assert max(len(line) for line in table.splitlines()) <= 80
+
+
+def test_every_ruling_is_in_the_junit_file(first: subprocess.CompletedProcess[str], home: Path) -> None:
+    suite = ElementTree.parse(home / "work" / "results" / "verdict.xml")
+    assert len(suite.findall(".//testcase")) == len(GENEROUS["rules"])
+    assert suite.findall(".//failure") == []
+
+
+def test_the_policy_was_locked_before_training(first: subprocess.CompletedProcess[str], home: Path) -> None:
+    locked, verdict = record(home, "run.json"), record(home, "verdict.json")
+    assert locked["policy_digest"] == verdict["policy_digest"]
+    assert locked["test_digest"] == verdict["test_digest"]
+
+
+@pytest.fixture(scope="module")
+def second(first: subprocess.CompletedProcess[str], home: Path) -> tuple[subprocess.CompletedProcess[str], float]:
+    start = time.monotonic()
+    done = run_cli("run", "pipeline", "--work", "work", "--json", cwd=home)
+    return done, time.monotonic() - start
+
+
+def test_a_second_run_trains_nothing_and_says_the_same(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    done, _ = second
+    assert done.returncode == ExitCode.DONE, done.stderr
+    assert json.loads(done.stdout)["sentence"] == record(home, "verdict.json")["sentence"]
+    assert "to compute" not in done.stderr
+    assert "is the champion already" in done.stderr
+
+
+def test_the_gate_alone_refuses_a_candidate_that_is_the_champion(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    words = ("gate", "--candidate", "work/results", "--policy", "pipeline/policy.yaml", "--champion", "champion")
+    done = run_cli(*words, cwd=home)
+    assert done.returncode == ExitCode.INTEGRITY, done.stdout + done.stderr
+    assert "same artifact" in done.stdout
+
+
+def test_the_gate_alone_repeats_the_verdict_from_the_mlflow_run(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    run = record(home, "run.json")
+    words = ("gate", "--candidate", run["run_id"], "--policy", "pipeline/policy.yaml", "--store", run["store"], "--json")
+    done = run_cli(*words, cwd=home)
+    assert done.returncode == ExitCode.DONE, done.stderr
+    assert json.loads(done.stdout)["sentence"] == record(home, "verdict.json")["sentence"]
+
+
+def test_a_changed_policy_is_refused_by_the_gate(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    text = (home / "pipeline" / "policy.yaml").read_text().replace("0.9", "0.8")
+    (home / "other.yaml").write_text(text)
+    done = run_cli("gate", "--candidate", "work/results", "--policy", "other.yaml", cwd=home)
+    assert done.returncode == ExitCode.INTEGRITY
+    assert "locked" in done.stdout
+
+
+def test_a_new_seed_trains_only_its_own_cells_and_meets_the_champion(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    before = trained(home)
+    file = home / "pipeline" / "pipeline.yaml"
+    file.write_text(file.read_text().replace("release_seed: 1", "release_seed: 3").replace("  - 2\n", "  - 2\n  - 3\n"))
+    done = run_cli("run", "pipeline", "--work", "work", "--json", cwd=home)
+    assert done.returncode == ExitCode.DONE, done.stderr
+    after = trained(home)
+    assert len(after) == len(before) + 3
+    assert {name: after[name] for name in before} == before
+    verdict = json.loads(done.stdout)
+    assert verdict["champion_digest"] is not None
+    assert "is now the champion" in done.stderr
