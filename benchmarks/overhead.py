@@ -85,7 +85,9 @@ def mlflow_share(demo: Path) -> dict[str, Any]:
         start = time.perf_counter()
         for folder in folders:
             digest = digest_folder(folder)
-            log.record(stage="train", name=folder.name, key=content_key("x", folder.name), folder=folder, digest=digest)
+            log.record(
+                stage="train", name=folder.name, key=content_key("x", folder.name), folder=folder, digest=digest
+            )
         seconds = time.perf_counter() - start
     return {
         "logging_seconds": round(seconds, 2),

@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import AutoModel
 
-from rsa_ops.execution.key import library_versions
 from rsa_ops.data.validate import read_split, validate
+from rsa_ops.execution.key import library_versions
 from rsa_ops.models.base import resolve_base
 from rsa_ops.models.task import load_tokenizer
 from rsa_ops.stages.config import read_pipeline
@@ -66,7 +66,12 @@ def main() -> None:
                 }
             )
             print(rows[-1])
-    record = {"script": "benchmarks/pooling.py", "versions": library_versions(), "test_rows": len(test), "rows": rows}
+    record = {
+        "script": "benchmarks/pooling.py",
+        "versions": library_versions(),
+        "test_rows": len(test),
+        "rows": rows,
+    }
     (HERE / "results" / "pooling.json").write_text(json.dumps(record, indent=2) + "\n")
 
 

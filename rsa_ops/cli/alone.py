@@ -158,8 +158,9 @@ def gate(
     if as_json:
         print_record(judged.verdict)
     else:
-        rulings_table(table_console(), judged.verdict)
-        print_lines(judged.verdict.sentence)
+        console = table_console()
+        rulings_table(console, judged.verdict)
+        console.print(judged.verdict.sentence, markup=False, highlight=False)
     return int(judged.verdict.exit_code)
 
 

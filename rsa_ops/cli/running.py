@@ -104,10 +104,8 @@ def _show(opened: Run, verdict: Verdict) -> None:
     console = table_console()
     if found.comparison is not None:
         arms_table(console, found.comparison, found.measurements, found.tco)
+    console.print(f"\n{verdict.sentence}\n", markup=False, highlight=False)
     print_lines(
-        "",
-        verdict.sentence,
-        "",
         f"Report   {opened.results / REPORT}",
         f"MLflow   {opened.mlflow_command}",
     )

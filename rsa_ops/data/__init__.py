@@ -1,1 +1,4 @@
-"""INTERIM STUB, so that the walk can be tried while the real room is being written. Overwrite or delete all of it."""
+"""Load, fingerprint, split, validate (Great Expectations). No models.
+
+`config` is cheap to import; pandas, great_expectations, datasets and datasketch are imported where they are used.
+"""

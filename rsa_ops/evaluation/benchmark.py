@@ -141,7 +141,7 @@ def _rows(
         rows["score"] = scored[PRIMARY]
         for name in SCORERS:
             rows[f"{SCORE_PREFIX}{name}"] = scored[name]
-    rows["confidence"] = pd.array(made.confidences or [None] * len(rows), dtype="Float64").astype(float)
+    rows["confidence"] = made.confidences if made.confidences is not None else float("nan")
     rows["latency_ms"] = float("nan")
     for name in (column for column in table.columns if column.startswith(SLICE_PREFIX)):
         rows[name] = table[name].to_numpy()

@@ -9,7 +9,7 @@ data a linear probe on the mean reaches .71 accuracy from 400 examples where the
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +35,7 @@ class MeanPoolClassifier(PreTrainedModel):  # type: ignore[misc]
 
     def get_input_embeddings(self) -> nn.Module:
         """The encoder's token embeddings."""
-        found: nn.Module = self.encoder.get_input_embeddings()
-        return found
+        return cast("nn.Module", cast("Any", self.encoder).get_input_embeddings())
 
     def forward(
         self,
@@ -82,7 +81,7 @@ class MeanPoolClassifier(PreTrainedModel):  # type: ignore[misc]
 def mean_pool_from_base(folder: str, config: Any, dtype: torch.dtype) -> MeanPoolClassifier:
     """The encoder in `folder` under a new head."""
     encoder = AutoModel.from_pretrained(folder, config=config, dtype=dtype, add_pooling_layer=False)
-    return MeanPoolClassifier(config, encoder).to(dtype)
+    return cast("MeanPoolClassifier", MeanPoolClassifier(config, encoder).to(dtype))
 
 
 def mean_pool_from_checkpoint(folder: str, config: Any, dtype: torch.dtype) -> MeanPoolClassifier:
@@ -91,4 +90,4 @@ def mean_pool_from_checkpoint(folder: str, config: Any, dtype: torch.dtype) -> M
 
     model = MeanPoolClassifier(config, AutoModel.from_config(config, add_pooling_layer=False))
     model.load_state_dict(load_file(f"{folder}/model.safetensors"))
-    return model.to(dtype)
+    return cast("MeanPoolClassifier", model.to(dtype))

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rsa_ops.core.benchmark import CLEAN, SCORE_PREFIX, SLICE_PREFIX
 from rsa_ops.core.comparison import ALL, ArmSummary, Comparison, Contrast, SliceScore
@@ -251,6 +250,7 @@ def _label_codes(*arms: ArmRows) -> dict[str, int]:
 def _macro_f1(arm: ArmRows, codes: Mapping[str, int]) -> ArmMetric:
     rows = arm.clean.sort_values(["seed", "example_id"])
     seeds = len(set(rows["seed"]))
-    labels: NDArray[np.int64] = rows["label"].map(codes).to_numpy(dtype=np.int64).reshape(seeds, -1)
-    predictions = rows["prediction"].map(codes).to_numpy(dtype=np.int64).reshape(seeds, -1)
+    labels, predictions = (
+        rows[column].map(codes).to_numpy(dtype=np.int64).reshape(seeds, -1) for column in ("label", "prediction")
+    )
     return macro_f1(labels[0], predictions, len(codes))

@@ -124,7 +124,9 @@ def _context(question: Question, table: pd.DataFrame, found: Inferred) -> dict[s
         "columns": columns,
         "sample": sample,
         "rows": len(table),
-        "checks": yaml.safe_dump(found.checks.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip(),
+        "checks": yaml.safe_dump(
+            found.checks.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+        ).rstrip(),
         "base": _base(question),
         "max_length": found.max_length,
         "max_new_tokens": found.max_new_tokens,
@@ -155,5 +157,3 @@ def _notes(question: Question, table: pd.DataFrame) -> list[str]:
             "model, for example a local copy of multilingual-e5-small"
         )
     return notes
-
-

@@ -1,6 +1,6 @@
 """The pyfunc flavour of an adapter: MLflow runs this file when somebody loads a registered version.
 
-Input: a list of texts, or a table with a column `text`. Output: one label or text each. The base model is
+Input: a list of texts, or a table with one column of them. Output: one label or text each. The base model is
 resolved where the adapter says, and refused when its bytes are not those the adapter was trained on.
 """
 
@@ -23,12 +23,11 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
 
         self._loaded, self._spec = load_trained(Path(context.artifacts["adapter"]), device=pick_device())
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> list[str]:  # noqa: ARG002  MLflow's signature
-        """One prediction for each text."""
+    def predict(self, context: Any, model_input: list[str], params: Any = None) -> list[str]:  # noqa: ARG002
+        """One prediction for each text. MLflow reads the signature from these types."""
         from rsa_ops.evaluation.predict import predict_texts
 
-        texts = model_input["text"].tolist() if hasattr(model_input, "columns") else list(model_input)
-        return predict_texts(self._loaded, self._spec, texts).outputs
+        return predict_texts(self._loaded, self._spec, model_input).outputs
 
 
 set_model(AdapterModel())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rsa_ops.core.digest import Digest
 from rsa_ops.errors import MissingError
@@ -135,7 +136,7 @@ class CellLog:
         log_facts(self.store, run_id, RunFacts(tags={"result.sha256": digest}))
         end_run(self.store, run_id)
 
-    def _runs(self):  # type: ignore[no-untyped-def]
+    def _runs(self) -> Iterator[Any]:
         condition = f"attributes.status = 'FINISHED' and tags.`rsa.stage` = '{self.stage}'"
         token: str | None = None
         with store_errors(self.store.uri):

@@ -35,7 +35,9 @@ def environment() -> dict[str, str]:
     return {**found, "HF_HUB_OFFLINE": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
 
 
-def edited_copy(name: str, target: Path, changes: dict[str, object], policy: dict[str, object] | None = None) -> Path:
+def edited_copy(
+    name: str, target: Path, changes: dict[str, object], policy: dict[str, object] | None = None
+) -> Path:
     """A copy of a pipeline folder with keys of pipeline.yaml (dotted) and of policy.yaml replaced."""
     shutil.copytree(ROOT / "pipelines" / name, target)
     file = target / "pipeline.yaml"

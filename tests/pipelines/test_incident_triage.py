@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -32,7 +32,15 @@ GENEROUS = {
         {"kind": "measured", "quantity": "trainable_share", "at_most": 0.2},
     ]
 }
-RECORDS = ("run.json", "validation.json", "comparison.json", "tco.json", "verdict.json", "verdict.xml", "verdict.md")
+RECORDS = (
+    "run.json",
+    "validation.json",
+    "comparison.json",
+    "tco.json",
+    "verdict.json",
+    "verdict.xml",
+    "verdict.md",
+)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +117,7 @@ def test_the_table_fits_eighty_columns(first: subprocess.CompletedProcess[str]) 
 
 
 def test_every_ruling_is_in_the_junit_file(first: subprocess.CompletedProcess[str], home: Path) -> None:
-    suite = ElementTree.parse(home / "work" / "results" / "verdict.xml")
+    suite = ET.parse(home / "work" / "results" / "verdict.xml")
     assert len(suite.findall(".//testcase")) == len(GENEROUS["rules"])
     assert suite.findall(".//failure") == []
 
@@ -150,7 +158,16 @@ def test_the_gate_alone_repeats_the_verdict_from_the_mlflow_run(
     second: tuple[subprocess.CompletedProcess[str], float], home: Path
 ) -> None:
     run = record(home, "run.json")
-    words = ("gate", "--candidate", run["run_id"], "--policy", "pipeline/policy.yaml", "--store", run["store"], "--json")
+    words = (
+        "gate",
+        "--candidate",
+        run["run_id"],
+        "--policy",
+        "pipeline/policy.yaml",
+        "--store",
+        run["store"],
+        "--json",
+    )
     done = run_cli(*words, cwd=home)
     assert done.returncode == ExitCode.DONE, done.stderr
     assert json.loads(done.stdout)["sentence"] == record(home, "verdict.json")["sentence"]
@@ -171,7 +188,9 @@ def test_a_new_seed_trains_only_its_own_cells_and_meets_the_champion(
 ) -> None:
     before = trained(home)
     file = home / "pipeline" / "pipeline.yaml"
-    file.write_text(file.read_text().replace("release_seed: 1", "release_seed: 3").replace("  - 2\n", "  - 2\n  - 3\n"))
+    file.write_text(
+        file.read_text().replace("release_seed: 1", "release_seed: 3").replace("  - 2\n", "  - 2\n  - 3\n")
+    )
     done = run_cli("run", "pipeline", "--work", "work", "--json", cwd=home)
     assert done.returncode == ExitCode.DONE, done.stderr
     after = trained(home)
