@@ -80,7 +80,8 @@ def read_record(kind: type[R], path: Path) -> R:
 
 @contextmanager
 def fresh_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and is removed when it does not."""
+    """A temporary folder (absolute) that becomes `path` when the block ends well, and is removed otherwise."""
+    path = path.resolve()
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))

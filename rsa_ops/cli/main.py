@@ -6,7 +6,6 @@ import os
 import sys
 import traceback
 
-import click
 import typer
 
 from rsa_ops.cli import alone, initialise, running
@@ -38,17 +37,18 @@ def _run() -> int:
         code = app(standalone_mode=False)
     except RsaOpsError as error:
         return _complain(error.message, error.hint, error.exit_code)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", "Finished work is kept; the same command goes on.", ExitCode.INTERRUPTED)
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return int(ExitCode.USAGE)
     except Exception as error:
         return _unexpected(error)
     return int(code) if isinstance(code, int) else int(ExitCode.DONE)
 
 
 def _unexpected(error: Exception) -> int:
+    show = getattr(error, "show", None)
+    if callable(show) and hasattr(error, "exit_code"):  # the parser's own errors, whichever click typer carries
+        show(sys.stderr)
+        return int(ExitCode.USAGE)
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has left
         return int(ExitCode.DONE)

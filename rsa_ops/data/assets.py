@@ -25,9 +25,9 @@ from rsa_ops.errors import IntegrityError, MissingError, UsageError
 PACKAGE, VERSION = "genai-incidents", "2.13.0"
 FILE = "genai_incidents/data/incidents.min.json"
 ATTRIBUTION = (
-    f"{PACKAGE} {VERSION}, CC BY 4.0, Copyright (c) 2026 Emmanuel G. Jr. and contributors; vulnerability texts from "
-    "the National Vulnerability Database under the CVE Program's terms of use, Copyright (c) 1999-2026, The MITRE "
-    "Corporation; not endorsed or certified by the NVD; rows filtered, joined and rendered by rsa_ops"
+    f"{PACKAGE} {VERSION}, CC BY 4.0, Copyright (c) 2026 Emmanuel G. Jr. and contributors; vulnerability texts "
+    "from the National Vulnerability Database under the CVE Program's terms of use, Copyright (c) 1999-2026, "
+    "The MITRE Corporation; not endorsed or certified by the NVD; rows filtered, joined and rendered by rsa_ops"
 )
 MIN_CLASS_ROWS = 50
 
@@ -113,7 +113,8 @@ def _row(incident: dict[str, Any], *, text: str, label: str) -> dict[str, str]:
 
 def _story(incident: dict[str, Any]) -> str:
     """Title and description; the description alone where it starts with the title."""
-    title, description = _MADE_TITLE.sub("", incident["title"]).strip(), incident["description"].strip()
+    title = _MADE_TITLE.sub("", str(incident["title"])).strip()
+    description = str(incident["description"]).strip()
     start = title
     for mark in _CUT:
         start = start.removesuffix(mark)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from rsa_ops.data.source import HubSource
 from rsa_ops.data.table import RawTable
 from rsa_ops.errors import DataRefused, MissingError
 
-_OTHER_NAMES = {"validation": ("validation", "valid", "dev"), "train": ("train",), "test": ("test",)}
+_NAMES = {"train": ("train",), "validation": ("validation", "valid", "dev"), "test": ("test",)}
 
 
 def read_folder(path: Path) -> dict[str, RawTable]:
@@ -36,14 +37,17 @@ def read_hub(source: HubSource) -> dict[str, RawTable]:
     Raises:
         MissingError: no such data set, or the hub cannot be reached.
     """
-    import httpx
     from datasets import disable_progress_bars, load_dataset
+    from huggingface_hub.errors import HfHubHTTPError
 
     name = f"hub:{source.repository}"
     disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(
+        logging.ERROR
+    )  # five retries are announced otherwise, before our own message
     try:
         loaded = load_dataset(source.repository, name=source.config, revision=source.revision)
-    except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
+    except (OSError, ValueError, RuntimeError, HfHubHTTPError) as error:
         raise MissingError(
             f"cannot get {name}: {_first_line(error)}",
             hint="Without a network: fetch it where there is one (datasets.load_dataset(...).save_to_disk(FOLDER)) "
@@ -61,12 +65,11 @@ def _tables(loaded: Any, name: str) -> dict[str, RawTable]:
 
     if not isinstance(loaded, DatasetDict):
         return {"train": _table(loaded, name)}
-    found = {
-        split: _table(loaded[known], f"{name} ({known})")
-        for split, names in _OTHER_NAMES.items()
-        for known in names[:1] + tuple(other for other in names[1:] if other in loaded and names[0] not in loaded)
-        if known in loaded
-    }
+    found = {}
+    for split, names in _NAMES.items():
+        known = next((candidate for candidate in names if candidate in loaded), None)
+        if known is not None:
+            found[split] = _table(loaded[known], f"{name} ({known})")
     if not found and len(loaded) == 1:
         return {"train": _table(next(iter(loaded.values())), name)}
     if not found:

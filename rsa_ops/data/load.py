@@ -104,9 +104,9 @@ def _normalise(raw: RawTable, columns: Columns, task: Task) -> pd.DataFrame:
         found[GROUP] = [value or "" for value in _column(raw, columns.group)]
     for name in columns.slices:
         found[f"{SLICE_PREFIX}{name}"] = [value or NO_SLICE for value in _column(raw, name)]
-    ids = _column(raw, columns.id) if columns.id is not None else [None] * raw.rows
-    names = {ID: _unique_ids(ids, found)}
-    return pd.DataFrame({name: pd.Series(values, dtype="str") for name, values in (names | found).items()})
+    none: list[str | None] = [None] * raw.rows
+    ids = _unique_ids(none if columns.id is None else _column(raw, columns.id), found)
+    return pd.DataFrame({name: pd.Series(values, dtype="str") for name, values in ({ID: ids} | found).items()})
 
 
 def _require_columns(raw: RawTable, columns: Columns) -> None:
@@ -133,7 +133,7 @@ def _require_unicode(source: str, column: str, row: int, value: str) -> None:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataRefused(
-            f"{source}, row {row}, column {column!r}: half a character (a lone surrogate) at position {error.start}",
+            f"{source}, row {row}, column {column!r}: half a character at position {error.start}",
             hint="The file was cut or converted wrongly; export it again.",
         ) from error
 

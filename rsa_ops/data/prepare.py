@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All rows read, the splits, how many rows were left out as leaked with up to five texts, and the sizes in words.
+    """All rows read, and the splits, which hold no row without text or label.
 
-    The splits hold no row without text or label.
+    `leaked` rows were left out, up to five `leaked_texts` among them; `sampling` is the sizes in words.
     """
 
     loaded: pd.DataFrame
@@ -48,7 +48,7 @@ def prepare(config: DataConfig, task: Task, base: Path | None) -> Prepared:
     wanted = tuple(name for name in SPLITS if name == "train" or name not in complete)
     made = complete | split_table(complete["train"], config.split, task, wanted=wanted)
     splits = {name: shuffled(made[name], config.split.seed) for name in SPLITS}
-    leaked, leaked_texts = 0, ()
+    leaked, leaked_texts = 0, tuple[str, ...]()
     if config.checks.leakage.drop:
         splits, leaked, leaked_texts = _without_leaked(splits)
     _require_rows(splits, config.source, len(loaded))

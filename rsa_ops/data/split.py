@@ -39,8 +39,8 @@ def split_table(
     Each label (classification) keeps its shares up to one unit, and keeps at least one unit in training.
     Rows of a split come in the order of their hash, which is random and repeatable.
     """
-    shares = {"test": config.test, "validation": config.validation}
-    held = {name: shares[name] for name in ("test", "validation") if name in wanted}
+    shares: dict[str, float] = {"test": config.test, "validation": config.validation}
+    held = {name: share for name, share in shares.items() if name in wanted}
     strata: dict[str, list[_Unit]] = defaultdict(list)
     for unit in _units(table, task):
         strata[unit.stratum].append(unit)

@@ -31,19 +31,32 @@ def cell_text(value: object) -> str | None:
     """
     if value is None:
         return None
-    if isinstance(value, str):
-        return value if value.strip() else None
+    words = value if isinstance(value, str) else _words(value)
+    return words if words.strip() else None
+
+
+def _words(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Real):
+        return _number(value)
+    if isinstance(value, dict | list):
+        return _structure(value)
+    return str(value)
+
+
+def _number(value: Real) -> str:
     if isinstance(value, Integral):
         return str(int(value))
-    if isinstance(value, Real):
-        number = float(value)
-        if math.isnan(number):
-            return None
-        return str(int(number)) if number.is_integer() else repr(number)
-    if isinstance(value, dict) and value and not any(isinstance(part, dict | list) for part in value.values()):
-        return render_record({str(name): cell_text(part) or "" for name, part in value.items()}) or None
-    if isinstance(value, dict | list):
-        return canonical_json(value).decode() if value else None
-    return str(value)
+    number = float(value)
+    if math.isnan(number):
+        return ""
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _structure(value: dict[object, object] | list[object]) -> str:
+    if not value:
+        return ""
+    if isinstance(value, dict) and not any(isinstance(part, dict | list) for part in value.values()):
+        return render_record({str(name): cell_text(part) or "" for name, part in value.items()})
+    return canonical_json(value).decode()

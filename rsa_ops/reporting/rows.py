@@ -101,7 +101,7 @@ def _per_summary(comparison: Comparison | None, names: tuple[str, ...]) -> tuple
     for name in names:
         arm = comparison.arm(name)
         worst = arm.worst_slice if arm else None
-        shown = Shown(text.score(worst.score.value, comparison.primary_metric), worst.slice) if worst else _NONE
+        shown = Shown(text.score(worst.score.value, comparison.primary_metric), worst.slice.replace("=", " ")) if worst else _NONE
         cells.append(shown)
     return (ArmRow("Worst slice", tuple(cells)),)
 

@@ -6,6 +6,7 @@ n-grams and Japanese has no blanks between words. Missing a pair is possible (LS
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ PERMUTATIONS = 64
 MOST_COMPARED = 64
 """Exact comparisons for one text: bounds the time on data made from one template."""
 
-Shingles = NDArray[np.uint64]
+Shingles = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ def _outcome(
 
 
 def _beside(one: str, other: str) -> str:
-    return f"{one[:32]} ~ {other[:32]}"
+    """Both texts from shortly before the place where they part."""
+    start = max(0, len(os.path.commonprefix([one, other])) - 12)
+    return f"{one[start : start + 32]} ~ {other[start : start + 32]}"
 
 
 def _distinct(subjects: Mapping[str, list[str]]) -> list[_Text]:
@@ -114,14 +117,13 @@ def _distinct(subjects: Mapping[str, list[str]]) -> list[_Text]:
 
 
 def _shingles(text: str) -> Shingles:
-    """Distinct 5-grams of code points, each as one number; a shorter text is one shingle."""
+    """Distinct 5-grams of code points, each as a 32-bit hash; a shorter text is one shingle."""
     points = np.frombuffer(text.ljust(SHINGLE).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     grams = np.zeros(len(points) - SHINGLE + 1, dtype=np.uint64)
     with np.errstate(over="ignore"):
         for offset in range(SHINGLE):
             grams = grams * np.uint64(0x9E3779B97F4A7C15) + points[offset : offset + len(grams)] + np.uint64(1)
-    mixed = grams ^ (grams >> np.uint64(31))
-    return np.unique(mixed)
+    return np.unique((grams >> np.uint64(32)).astype(np.uint32))  # the high half: the low one sees few characters
 
 
 def _search(texts: list[_Text], threshold: float) -> _Found:
@@ -129,8 +131,10 @@ def _search(texts: list[_Text], threshold: float) -> _Found:
 
     found = _Found({name: {} for name in SPLITS}, {name: {} for name in SPLITS})
     index = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS)
-    for number, hashes in enumerate(_signatures(texts)):
-        signature = MinHash(num_perm=PERMUTATIONS, hashvalues=hashes)
+    empty = MinHash(num_perm=PERMUTATIONS, hashfunc=int)  # the shingles are hashes already
+    for number, text in enumerate(texts):
+        signature = empty.copy()
+        signature.update_batch(text.shingles)
         _compare(texts, number, index.query(signature), threshold=threshold, found=found)
         index.insert(number, signature, check_duplication=False)
     return found
@@ -163,15 +167,3 @@ def _claims(this: _Text, other: _Text, found: _Found) -> list[tuple[dict[str, st
 def _jaccard(one: Shingles, two: Shingles) -> float:
     shared = len(np.intersect1d(one, two, assume_unique=True))
     return shared / (len(one) + len(two) - shared)
-
-
-def _signatures(texts: list[_Text]) -> NDArray[np.uint64]:
-    """MinHash signatures [texts, PERMUTATIONS]: the least value of each multiply-shift hash over the shingles."""
-    random = np.random.default_rng(0)
-    factors = random.integers(1, 1 << 63, size=PERMUTATIONS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    out = np.empty((len(texts), PERMUTATIONS), dtype=np.uint64)
-    for row, text in enumerate(texts):
-        with np.errstate(over="ignore"):
-            hashed = (text.shingles[:, None] * factors[None, :]) >> np.uint64(32)
-        out[row] = hashed.min(axis=0)
-    return out
