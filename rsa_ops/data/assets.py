@@ -33,6 +33,15 @@ MIN_CLASS_ROWS = 50
 
 _MADE_TITLE = re.compile(r" — .* \(CVE-[\d-]+\)$")
 _PROVENANCE = frozenset({"cve", "cvelistv5", "ghsa", "huntr", "nvd", "osv"})
+_REGISTRY = re.compile(r"^(?:composer|go|maven|npm|nuget|pip|rubygems|rust|erlang|pub|swift|actions)/")
+_CVE_TAIL = re.compile(r"\s*\((?:CVE-[\d-]+(?:, )?)+\)$")
+_VECTOR_WORDS = {
+    "dos": "denial of service",
+    "info-disclosure": "information disclosure",
+    "rce": "remote code execution",
+    "ssrf": "server-side request forgery",
+    "xss": "cross-site scripting",
+}
 _CUT = ("…", "...")
 
 
@@ -125,24 +134,29 @@ def _story(incident: dict[str, Any]) -> str:
 
 
 def _record(incident: dict[str, Any]) -> dict[str, str]:
-    """What a report may be written from.
+    """What a report is written from: `affected`, `attack vector`, `tags`.
 
-    Left out: the title (often the report's own first words) and the CVE ids (they name a text that a pretrained
-    model may have read). An attack vector "other" says nothing; provenance tags say where a row came from.
+    Left out: the title (often the report's own first words), the CVE ids (they name a text that a pretrained model
+    may have read), and what reports do not state (the severity stands in 0.3 % of them, the date in none), because
+    the share of fields that a text states is a score. An attack vector "other" and tags that repeat another field
+    or name the feed say nothing; the package registry before a name (`npm/`) is no part of it.
     """
-    vector = incident["attack_vector"].replace("-", " ")
-    affected = list(dict.fromkeys(_CVE_TAIL.sub("", part).strip() for part in incident["affected"].split(", ")))
-    tags = [tag for tag in incident["tags"] if tag not in _PROVENANCE and tag != incident["attack_vector"]]
+    vector = incident["attack_vector"]
+    parts = (_REGISTRY.sub("", _CVE_TAIL.sub("", part)).strip() for part in incident["affected"].split(", "))
+    affected = ", ".join(dict.fromkeys(part for part in parts if part))
+    known = {vector, *_PROVENANCE}
+    tags = [tag for tag in incident["tags"] if tag not in known and _slug(tag) not in _slug(affected)]
     return {
-        "affected": ", ".join(affected),
-        "attack vector": "" if vector == "other" else vector,
-        "severity": incident["severity"].lower(),
-        "date": incident["date"],
+        "affected": affected,
+        "attack vector": "" if vector == "other" else _VECTOR_WORDS.get(vector, vector.replace("-", " ")),
         "tags": ", ".join(tags),
     }
 
 
-_CVE_TAIL = re.compile(r"\s*\((?:CVE-[\d-]+(?:, )?)+\)$")
+def _slug(words: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", words.lower())
+
+
 _READERS: dict[str, Callable[[list[dict[str, Any]]], list[dict[str, str]]]] = {
     "incident-triage": _triage,
     "incident-report": _report,

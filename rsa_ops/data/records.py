@@ -9,6 +9,7 @@ from collections.abc import Mapping
 SEPARATOR = " | "
 
 _FIELD = re.compile(r"([^:|\[\]{}]{1,40}): (.+)", re.DOTALL)
+_LONE_FIELD = re.compile(r"[a-z_]+(?: [a-z_]+){0,2}: [^:]*[^:.!?。]", re.DOTALL)
 _BRACKETS = re.compile(r"\s*([^\[\],]{1,40})\[([^\]]*)\]\s*")
 
 
@@ -22,8 +23,8 @@ def render_record(fields: Mapping[str, str]) -> str:
 def parse_record(text: str) -> dict[str, str]:
     """The fields that `text` renders; empty when it is no record but prose.
 
-    A single `field: value` counts as prose, because sentences hold colons too. A field that occurs twice keeps
-    all its values, joined by commas.
+    Sentences hold colons too, so a single `field: value` counts only with a name in lower case and a value that
+    does not end like a sentence. A field that occurs twice keeps all its values, joined by commas.
     """
     for parse in (_parse_brackets, _parse_fields, _parse_json):
         found = parse(text.strip())
@@ -39,7 +40,9 @@ def _inline(words: str) -> str:
 def _parse_fields(text: str) -> dict[str, str]:
     parts = [_FIELD.fullmatch(part.strip()) for part in text.split("|")]
     matched = [part for part in parts if part is not None]
-    return _collect([(m[1], m[2]) for m in matched]) if len(matched) == len(parts) >= 2 else {}
+    if len(matched) < len(parts) or (len(matched) == 1 and not _LONE_FIELD.fullmatch(text)):
+        return {}
+    return _collect([(match[1], match[2]) for match in matched])
 
 
 def _parse_brackets(text: str) -> dict[str, str]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rsa_ops.core.record import Value
 from rsa_ops.core.validation import Severity
 
 
+def _yaml_off(value: object) -> object:
+    return "off" if value is False else value
+
+
+Level = Annotated[Severity, BeforeValidator(_yaml_off)]
+"""A severity as YAML writes it: a bare `off` is read as false there."""
+
+
 class Check(Value):
     """A check without parameters. `refuse` stops the run, `warn` is reported, `off` is not checked."""
 
-    severity: Severity = "refuse"
+    severity: Level = "refuse"
 
 
 class NullsCheck(Check):
@@ -35,7 +43,7 @@ class ClassFloorCheck(Check):
 class TextLengthCheck(Check):
     """Texts with fewer than `min_characters` or more than `max_characters` characters."""
 
-    severity: Severity = "warn"
+    severity: Level = "warn"
     min_characters: int = Field(default=1, ge=0)
     max_characters: int = Field(default=20_000, ge=1)
 
@@ -49,7 +57,7 @@ class TextLengthCheck(Check):
 class DuplicatesCheck(Check):
     """The same text twice in one split (for generation: the same text with the same target)."""
 
-    severity: Severity = "warn"
+    severity: Level = "warn"
 
 
 class LeakageCheck(Check):
@@ -61,8 +69,8 @@ class LeakageCheck(Check):
 class NearDuplicatesCheck(Check):
     """Texts whose character 5-grams overlap by `threshold` (Jaccard) or more, in one split and across splits."""
 
-    severity: Severity = "warn"
-    severity_across: Severity = "warn"
+    severity: Level = "warn"
+    severity_across: Level = "warn"
     threshold: float = Field(default=0.9, ge=0.5, le=1)
 
 
@@ -73,16 +81,16 @@ class ConflictsCheck(Check):
 class PiiCheck(Value):
     """Personal data in texts and reference texts: a severity for each pattern."""
 
-    email: Severity = "warn"
-    phone: Severity = "warn"
-    card: Severity = "refuse"
-    my_number: Severity = "refuse"
+    email: Level = "warn"
+    phone: Level = "warn"
+    card: Level = "refuse"
+    my_number: Level = "refuse"
 
 
 class DriftCheck(Check):
     """Population stability index of labels and of text lengths against `reference`, a source like the main one."""
 
-    severity: Severity = "warn"
+    severity: Level = "warn"
     reference: str | None = None
     label_psi: float = Field(default=0.25, gt=0)
     text_length_psi: float = Field(default=0.25, gt=0)
@@ -91,7 +99,7 @@ class DriftCheck(Check):
 class PinnedCheck(Check):
     """A hub source without a revision: the same name may mean other rows tomorrow."""
 
-    severity: Severity = "warn"
+    severity: Level = "warn"
 
 
 class ChecksConfig(Value):

@@ -6,7 +6,6 @@ n-grams and Japanese has no blanks between words. Missing a pair is possible (LS
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -104,7 +103,10 @@ def _outcome(
 
 def _beside(one: str, other: str) -> str:
     """Both texts from shortly before the place where they part."""
-    start = max(0, len(os.path.commonprefix([one, other])) - 12)
+    same = next(
+        (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+    start = max(0, same - 12)
     return f"{one[start : start + 32]} ~ {other[start : start + 32]}"
 
 

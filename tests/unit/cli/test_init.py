@@ -1,0 +1,127 @@
+"""`rsa-ops init`: a project folder that is readable, valid and free of anything left to write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rsa_ops.errors import ExitCode
+from rsa_ops.stages.config import read_pipeline
+
+ROOT = Path(__file__).parents[3]
+SHARED = ROOT.parent / "shared" / "data"
+WRITTEN = {"pipeline.py", "pipeline.yaml", "policy.yaml", ".github/workflows/rsa-ops.yml"}
+
+
+def run_cli(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rsa_ops.cli", *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def public_data(name: str) -> Path:
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"the public data set {name} is not on this machine")
+    return SHARED / name
+
+
+def tickets(folder: Path, language: str = "en") -> Path:
+    words = {"en": "machine {} stopped because part {} was worn", "ja": "機械{}が停止しました。部品{}が摩耗しています"}
+    rows = [f"{words[language].format(n, n * 7)},kind{n % 4}" for n in range(80)]
+    (folder / "tickets.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return folder / "tickets.csv"
+
+
+def files(folder: Path) -> set[str]:
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_project_is_whole_and_its_settings_are_read_without_a_problem(tmp_path: Path) -> None:
+    tickets(tmp_path)
+    done = run_cli("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label", cwd=tmp_path)
+    assert done.returncode == ExitCode.DONE, done.stderr
+    assert files(tmp_path / "mine") == WRITTEN
+    config, policy, _ = read_pipeline(tmp_path / "mine")
+    assert config.name == "mine"
+    assert config.data.checks.label_set.labels == ("kind0", "kind1", "kind2", "kind3")
+    assert policy.candidate == "rsa"
+    assert policy.champion_rules
+
+
+def test_the_data_is_found_from_wherever_the_command_is_given(tmp_path: Path) -> None:
+    tickets(tmp_path)
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    words = ("init", "deep/mine", "--data", "tickets.csv", "--text", "text", "--label", "label")
+    assert run_cli(*words, cwd=tmp_path).returncode == ExitCode.DONE
+    done = run_cli("validate", "../mine", "-o", "out", cwd=tmp_path / "deep" / "er")
+    assert done.returncode in (ExitCode.DONE, ExitCode.DATA_REFUSED), done.stderr
+    assert "is not there" not in done.stderr
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    tickets(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    words = ("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label")
+    done = run_cli(*words, cwd=tmp_path)
+    assert done.returncode == ExitCode.USAGE
+    assert files(tmp_path / "mine") == {"notes.txt"}
+
+
+def test_a_wrong_column_leaves_no_folder_behind(tmp_path: Path) -> None:
+    tickets(tmp_path)
+    words = ("init", "mine", "--data", "tickets.csv", "--text", "texts", "--label", "label")
+    done = run_cli(*words, cwd=tmp_path)
+    assert done.returncode == ExitCode.DATA_REFUSED
+    assert "'text'" in done.stderr
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_task_without_its_columns_says_which_options_it_needs(tmp_path: Path) -> None:
+    tickets(tmp_path)
+    done = run_cli("init", "mine", "--task", "generation", "--data", "tickets.csv", cwd=tmp_path)
+    assert done.returncode == ExitCode.USAGE
+    assert "--source and --target" in done.stderr
+
+
+def test_japanese_texts_are_told_that_the_embedded_encoder_cannot_read_them(tmp_path: Path) -> None:
+    tickets(tmp_path, "ja")
+    done = run_cli("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label", cwd=tmp_path)
+    assert done.returncode == ExitCode.DONE, done.stderr
+    assert "multilingual" in done.stdout
+
+
+def test_banking77_becomes_a_project_whose_data_is_accepted(tmp_path: Path) -> None:
+    data = public_data("banking77")
+    done = run_cli(
+        *("init", "bank", "--data", data / "train.csv", "--test-data", data / "test.csv"),
+        *("--text", "text", "--label", "category"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == ExitCode.DONE, done.stderr
+    config, _, _ = read_pipeline(tmp_path / "bank")
+    assert len(config.data.checks.label_set.labels or ()) == 77
+    found = run_cli("validate", "bank", "-o", "out", cwd=tmp_path)
+    assert found.returncode == ExitCode.DONE, found.stdout + found.stderr
+
+
+def test_e2e_becomes_a_generation_project_whose_data_is_accepted(tmp_path: Path) -> None:
+    data = public_data("e2e")
+    done = run_cli(
+        *("init", "e2e", "--task", "generation", "--data", data / "train.csv", "--test-data", data / "test.csv"),
+        *("--source", "mr", "--target", "ref"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == ExitCode.DONE, done.stderr
+    found = run_cli("validate", "e2e", "-o", "out", cwd=tmp_path)
+    assert found.returncode == ExitCode.DONE, found.stdout + found.stderr
