@@ -77,11 +77,12 @@ def read_asset(name: str) -> RawTable:
     try:
         incidents = json.loads(path.read_bytes())["incidents"]
         rows = _READERS[name](_nvd(incidents))
-    except (ValueError, KeyError, TypeError) as error:
+        columns = {key: [row[key] for row in rows] for key in rows[0]}
+    except (ValueError, LookupError, TypeError) as error:
         raise IntegrityError(
             f"{path} is not the file of {PACKAGE} {VERSION}: {error!r}", hint=f"Install {PACKAGE}=={VERSION} again."
         ) from error
-    return RawTable(f"asset:{name}", {key: [row[key] for row in rows] for key in rows[0]})
+    return RawTable(f"asset:{name}", dict(columns))
 
 
 def _nvd(incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:

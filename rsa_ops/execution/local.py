@@ -14,7 +14,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from rsa_ops.errors import CellFailed, RsaOpsError
+from rsa_ops.errors import CellFailed, MissingError, RsaOpsError
 from rsa_ops.execution.progress import Progress
 from rsa_ops.execution.worker import Message, Work, run_job
 
@@ -108,6 +108,9 @@ class LocalExecutor:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             hint = "SIGKILL is most often the kernel out of memory: fewer workers, or a smaller batch_size."
             return CellFailed(f"{entry.job.name}: its process {how}", hint=f"{hint} Its output: {log}")
+        if ended.kind == "bug" and "No space left on device" in ended.words:  # however a library wraps it
+            words = f"{entry.job.name}: no space left on the disk of {entry.job.folder.parent}"
+            return MissingError(words, hint="Free some space and run again; finished work is kept.")
         if ended.kind == "bug":
             last = ended.words.strip().splitlines()[-1]
             log.write_text(log.read_text(encoding="utf-8") + ended.words, encoding="utf-8")

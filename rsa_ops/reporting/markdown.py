@@ -74,7 +74,7 @@ def _rulings(verdict: Verdict) -> str:
 def _differences(comparison: Comparison) -> str:
     rows = [
         [
-            f"{text.metric_label(entry.metric)}, {escaped(entry.candidate)} − {escaped(entry.baseline)}",  # noqa: RUF001
+            f"{text.metric_label(entry.metric)}, {escaped(entry.candidate)} − {escaped(entry.baseline)}",
             text.difference(entry.result, entry.metric) + text.difference_unit(entry.metric),
             text.points(-entry.result.margin, entry.metric),
             f"**{entry.result.answer.value}**",

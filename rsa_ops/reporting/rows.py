@@ -101,8 +101,11 @@ def _per_summary(comparison: Comparison | None, names: tuple[str, ...]) -> tuple
     for name in names:
         arm = comparison.arm(name)
         worst = arm.worst_slice if arm else None
-        shown = Shown(text.score(worst.score.value, comparison.primary_metric), worst.slice.replace("=", " ")) if worst else _NONE
-        cells.append(shown)
+        if worst is None:
+            cells.append(_NONE)
+            continue
+        # A blank instead of "=", so that a narrow cell breaks between name and value.
+        cells.append(Shown(text.score(worst.score.value, comparison.primary_metric), worst.slice.replace("=", " ")))
     return (ArmRow("Worst slice", tuple(cells)),)
 
 

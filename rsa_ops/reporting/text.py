@@ -8,7 +8,7 @@ from rsa_ops.core.estimate import Answer, Estimate, PairedResult
 from rsa_ops.core.money import Money
 from rsa_ops.core.verdict import Verdict
 
-MISSING = "–"  # noqa: RUF001  an en dash, as tables print what is not there
+MISSING = "–"
 MINUS = "\u2212"
 
 _METRICS: dict[str, tuple[str, str]] = {

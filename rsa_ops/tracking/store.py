@@ -48,10 +48,11 @@ def open_store(uri: str, experiment: str, artifacts: Path) -> Store:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     with store_errors(uri), disk_errors(artifacts):
-        local = local_database(uri)
-        if local is not None:
-            local.parent.mkdir(parents=True, exist_ok=True)
         from mlflow import MlflowClient
+
+        local = local_database(uri)
+        if local is not None and not local.exists():
+            _create_database(local)
 
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         found = client.get_experiment_by_name(experiment)
@@ -72,10 +73,11 @@ def local_database(uri: str) -> Path | None:
 def store_errors(uri: str) -> Iterator[None]:
     """Turn what MLflow and its transports raise into an error with a next step."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, sqlite3.OperationalError, ConnectionError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, ConnectionError) as error:
         raise _explained(error, uri) from error
 
 
@@ -97,10 +99,22 @@ def _explained(error: Exception, uri: str) -> RsaOpsError:
     return MissingError(f"the MLflow store {uri} refused: {first}", hint="Is it a database of this MLflow version?")
 
 
+def _create_database(path: Path) -> None:
+    """MLflow's tables, all or none: a database whose creation was interrupted half-way is of no use to anybody."""
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{fresh}").search_experiments(max_results=1)
+        fresh.replace(path)
+    finally:
+        for leftover in path.parent.glob(f"{fresh.name}*"):
+            leftover.unlink()
+
+
 def _write_ahead(database: Path) -> None:
     """Readers (the MLflow UI) and the writer no longer wait for each other; the setting stays in the file."""
-    if not database.exists():
-        return
     connection = sqlite3.connect(database, timeout=20)
     try:
         connection.execute("PRAGMA journal_mode=WAL")

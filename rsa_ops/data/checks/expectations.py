@@ -8,6 +8,7 @@ Texts stay out of the batches, so that Data Docs show no personal data.
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ def write_data_docs(subject: Subject, outcomes: Sequence[Outcome], config: Check
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}
         context.add_data_docs_site(SITE, _site(folder))
-        context.delete_data_docs_site("local_site")
+        _remove_own_site(context)
         source = context.data_sources.add_pandas("rsa_ops")
         ran = 0
         for batch in _batches(subject, outcomes, config):
@@ -75,6 +76,13 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
         yield
+
+
+def _remove_own_site(context: Any) -> None:
+    """Take away the site that an ephemeral context makes for itself, and its folder."""
+    made = context.variables.data_docs_sites["local_site"]["store_backend"]["base_directory"]
+    context.delete_data_docs_site("local_site")
+    shutil.rmtree(made, ignore_errors=True)
 
 
 def _site(folder: Path) -> dict[str, Any]:

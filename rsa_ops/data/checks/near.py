@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 SHINGLE = 5
 PERMUTATIONS = 64
-MOST_COMPARED = 64
-"""Exact comparisons for one text: bounds the time on data made from one template."""
+MOST_COMPARED, MOST_INDEXED = 64, 32
+"""Exact comparisons for one text, and members of one family in the index: data made from one template stays fast."""
 
 Shingles = NDArray[np.uint32]
 
@@ -115,7 +115,13 @@ def _distinct(subjects: Mapping[str, list[str]]) -> list[_Text]:
     for name, texts in subjects.items():
         for text in texts:
             where.setdefault(text, set()).add(name)
-    return [_Text(text, _shingles(text), frozenset(names)) for text, names in sorted(where.items())]
+    texts = [_Text(text, _shingles(text), frozenset(names)) for text, names in sorted(where.items())]
+    # later splits first, so that every row of an earlier split meets the later rows that it may resemble
+    return sorted(texts, key=_last, reverse=True)
+
+
+def _last(text: _Text) -> int:
+    return max(SPLITS.index(name) for name in text.splits)
 
 
 def _shingles(text: str) -> Shingles:
@@ -137,8 +143,10 @@ def _search(texts: list[_Text], threshold: float) -> _Found:
     for number, text in enumerate(texts):
         signature = empty.copy()
         signature.update_batch(text.shingles)
-        _compare(texts, number, index.query(signature), threshold=threshold, found=found)
-        index.insert(number, signature, check_duplication=False)
+        candidates = index.query(signature)
+        _compare(texts, number, candidates, threshold=threshold, found=found)
+        if sum(texts[candidate].splits == text.splits for candidate in candidates) < MOST_INDEXED:
+            index.insert(number, signature, check_duplication=False)
     return found
 
 
@@ -161,7 +169,7 @@ def _claims(this: _Text, other: _Text, found: _Found) -> list[tuple[dict[str, st
     """What would be known if the two were alike: (where it is kept, the text, what it resembles)."""
     claims = [(found.within[name], this.text, other.text) for name in this.splits & other.splits]
     for one, two in ((this, other), (other, this)):
-        last = max(SPLITS.index(name) for name in two.splits)
+        last = _last(two)
         claims += [(found.across[name], one.text, two.text) for name in one.splits if SPLITS.index(name) < last]
     return claims
 

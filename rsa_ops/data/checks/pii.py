@@ -1,6 +1,7 @@
 """Personal data in texts: e-mail addresses, phone numbers, payment cards (Luhn), My Number (check digit).
 
-Patterns are looked for after NFKC, so that full-width digits count. Matches are masked wherever they are shown.
+Patterns are looked for after NFKC, so that full-width digits count, and are ASCII, so that a number may touch
+Japanese words. Matches are masked wherever they are shown.
 My Number's check digit: ordinance of the Ministry of Internal Affairs and Communications no. 85 of 2014, article 5.
 """
 
@@ -143,20 +144,23 @@ _KINDS = (
         re.compile(
             r"(?<![\w.+-])(?:\+\d{1,3}[ -]?(?:\(0?\d{1,4}\)[ -]?)?\d(?:[ -]?\d){6,12}"  # +81 90-1234-5678
             r"|0\d{1,4}-\d{1,4}-\d{3,4}|\(0\d{1,4}\) ?\d{1,4}-\d{3,4}|0[5789]0\d{8}"  # 03-1234-5678, 09012345678
-            r"|\(\d{3}\) ?\d{3}-\d{4}|[2-9]\d{2}-[2-9]\d{2}-\d{4})(?![\w-])"  # (555) 123-4567
+            r"|\(\d{3}\) ?\d{3}-\d{4}|[2-9]\d{2}-[2-9]\d{2}-\d{4})(?![\w-])",  # (555) 123-4567
+            re.ASCII,
         ),
         _is_phone,
     ),
     _Kind(
         "card",
         "a payment card number",
-        re.compile(r"(?<![\w.-])(?:\d{13,19}|\d{4}(?:[ -]\d{4}){3}|\d{4}[ -]\d{6}[ -]\d{5})(?![\w-]|\.\d)"),
+        re.compile(
+            r"(?<![\w.-])(?:\d{13,19}|\d{4}(?:[ -]\d{4}){3}|\d{4}[ -]\d{6}[ -]\d{5})(?![\w-]|\.\d)", re.ASCII
+        ),
         _is_card,
     ),
     _Kind(
         "my_number",
         "a My Number",
-        re.compile(r"(?<![\w.-])(?:\d{12}|\d{4}([ -])\d{4}\1\d{4})(?![\w]|[ -]\d|\.\d)"),
+        re.compile(r"(?<![\w.-])(?:\d{12}|\d{4}([ -])\d{4}\1\d{4})(?!\w|[ -]\d|\.\d)", re.ASCII),
         _is_my_number,
     ),
 )

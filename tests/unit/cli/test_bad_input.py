@@ -188,5 +188,6 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path) ->
         (tmp_path / "data.csv").write_text(table())
         done = run_cli("run", project(tmp_path), "--work", small / "work", cwd=tmp_path)
         refused(done, ExitCode.MISSING, "space")
+        assert not list(small.rglob("mlflow.db*")), "half a database would stop the next run"
     finally:
         subprocess.run(["umount", str(small)], check=True)

@@ -36,7 +36,10 @@ def public_data(name: str) -> Path:
 
 
 def tickets(folder: Path, language: str = "en") -> Path:
-    words = {"en": "machine {} stopped because part {} was worn", "ja": "機械{}が停止しました。部品{}が摩耗しています"}
+    words = {
+        "en": "machine {} stopped because part {} was worn",
+        "ja": "機械{}が停止しました。部品{}が摩耗しています",
+    }
     rows = [f"{words[language].format(n, n * 7)},kind{n % 4}" for n in range(80)]
     (folder / "tickets.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
     return folder / "tickets.csv"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
-WORDS = "pump valve motor belt sensor panel relay drive cable hose filter tank frame wheel press torch".split()
+WORDS = ("pump", "valve", "motor", "belt", "sensor", "panel", "relay", "drive", "cable", "hose", "filter", "tank")
 
 
 def sentence(number: int) -> str:
@@ -43,3 +43,9 @@ def shared_data() -> Path:
     if not (SHARED / "banking77" / "train.csv").is_file():
         pytest.skip("the public data sets (banking77, e2e) are not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(name="sentence")
+def sentence_fixture():
+    """`sentence(number)`."""
+    return sentence

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  the minus sign is meant
 """A run as the demo makes it: three arms, three seeds, twelve classes; figures in the range of real ones."""
 
 from datetime import date

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  the minus sign is meant
 """One file, no network, every number readable without scripts; then opened in a real browser."""
 
 import json

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  the minus sign is meant
 """How numbers read."""
 
 from decimal import Decimal
