@@ -77,12 +77,12 @@ def read_asset(name: str) -> RawTable:
     try:
         incidents = json.loads(path.read_bytes())["incidents"]
         rows = _READERS[name](_nvd(incidents))
-        columns = {key: [row[key] for row in rows] for key in rows[0]}
+        columns: dict[str, list[object]] = {key: [row[key] for row in rows] for key in rows[0]}
     except (ValueError, LookupError, TypeError) as error:
         raise IntegrityError(
             f"{path} is not the file of {PACKAGE} {VERSION}: {error!r}", hint=f"Install {PACKAGE}=={VERSION} again."
         ) from error
-    return RawTable(f"asset:{name}", dict(columns))
+    return RawTable(f"asset:{name}", columns)
 
 
 def _nvd(incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -143,7 +143,9 @@ def _record(incident: dict[str, Any]) -> dict[str, str]:
     or name the feed say nothing; the package registry before a name (`npm/`) is no part of it.
     """
     vector = incident["attack_vector"]
-    parts = (_REGISTRY.sub("", _CVE_TAIL.sub("", part)).strip() for part in incident["affected"].split(", "))
+    parts = (
+        _REGISTRY.sub("", _CVE_TAIL.sub("", part)).strip() for part in incident["affected"].rstrip(",…").split(", ")
+    )
     affected = ", ".join(dict.fromkeys(part for part in parts if part))
     known = {vector, *_PROVENANCE}
     tags = [tag for tag in incident["tags"] if tag not in known and _slug(tag) not in _slug(affected)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 SEPARATOR = " | "
 
 _FIELD = re.compile(r"([^:|\[\]{}]{1,40}): (.+)", re.DOTALL)
-_LONE_FIELD = re.compile(r"[a-z_]+(?: [a-z_]+){0,2}: [^:]*[^:.!?。]", re.DOTALL)
+_LONE_FIELD = re.compile(r"[a-z_]+(?: [a-z_]+){0,2}: .*[^.!?。]", re.DOTALL)
 _BRACKETS = re.compile(r"\s*([^\[\],]{1,40})\[([^\]]*)\]\s*")
 
 

@@ -10,7 +10,7 @@ from rsa_ops.core.canonical import canonical_json
 from rsa_ops.core.validation import SPLITS, SplitInfo, Validation
 from rsa_ops.data.checks.catalog import Subject, run_checks
 from rsa_ops.data.checks.expectations import write_data_docs
-from rsa_ops.data.checks.outcome import shorten
+from rsa_ops.data.checks.outcome import plural, shorten
 from rsa_ops.data.config import DataConfig, Task
 from rsa_ops.data.fingerprint import fingerprint
 from rsa_ops.data.load import attribution
@@ -86,7 +86,7 @@ def require_valid(validation: Validation) -> None:
         return
     parts = []
     for found in validation.refusals:
-        lines = [f"{found.check} ({found.rows:,} rows): {found.message}"]
+        lines = [f"{found.check} ({plural(found.rows, 'row')}): {found.message}"]
         lines += [f"    {shorten(example)}" for example in found.examples]
         parts.append("\n".join([*lines, f"    -> {found.advice}"]))
     listed = "\n  ".join(parts)

@@ -28,7 +28,7 @@ SETTINGS: dict[Task, dict[str, Any]] = {
         "metric": "accuracy",
         "epochs": 1,
         "batch_size": 8,
-        "rates": {"rsa": "1.0e-3", "lora": "3.0e-3", "full": "2.0e-4"},
+        "rates": {"rsa": "4.5e-4", "lora": "9.0e-4", "full": "6.0e-5"},
         "robustness_examples": 100,
         "latency_examples": 16,
         "sizes": {"train": 1500, "validation": 300, "test": 1000},

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 SHINGLE = 5
 PERMUTATIONS = 64
 MOST_COMPARED, MOST_INDEXED = 64, 32
-"""Exact comparisons for one text, and members of one family in the index: data made from one template stays fast."""
+"""Exact comparisons of one text, and members of a family in the index: data of one template stays fast."""
 
+_WEIGHTS = (0.05, 0.95)  # a false candidate costs one comparison, a missed one is lost
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
 Shingles = NDArray[np.uint32]
 
 
@@ -115,9 +117,9 @@ def _distinct(subjects: Mapping[str, list[str]]) -> list[_Text]:
     for name, texts in subjects.items():
         for text in texts:
             where.setdefault(text, set()).add(name)
-    texts = [_Text(text, _shingles(text), frozenset(names)) for text, names in sorted(where.items())]
+    distinct = [_Text(text, _shingles(text), frozenset(names)) for text, names in sorted(where.items())]
     # later splits first, so that every row of an earlier split meets the later rows that it may resemble
-    return sorted(texts, key=_last, reverse=True)
+    return sorted(distinct, key=_last, reverse=True)
 
 
 def _last(text: _Text) -> int:
@@ -130,15 +132,16 @@ def _shingles(text: str) -> Shingles:
     grams = np.zeros(len(points) - SHINGLE + 1, dtype=np.uint64)
     with np.errstate(over="ignore"):
         for offset in range(SHINGLE):
-            grams = grams * np.uint64(0x9E3779B97F4A7C15) + points[offset : offset + len(grams)] + np.uint64(1)
-    return np.unique((grams >> np.uint64(32)).astype(np.uint32))  # the high half: the low one sees few characters
+            grams = grams * _MIXER + points[offset : offset + len(grams)] + np.uint64(1)
+        mixed = (grams ^ (grams >> np.uint64(32))) * _MIXER  # or the last character would touch low bits only
+    return np.unique((mixed >> np.uint64(32)).astype(np.uint32))
 
 
 def _search(texts: list[_Text], threshold: float) -> _Found:
     from datasketch import MinHash, MinHashLSH
 
     found = _Found({name: {} for name in SPLITS}, {name: {} for name in SPLITS})
-    index = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS)
+    index = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, weights=_WEIGHTS)
     empty = MinHash(num_perm=PERMUTATIONS, hashfunc=int)  # the shingles are hashes already
     for number, text in enumerate(texts):
         signature = empty.copy()

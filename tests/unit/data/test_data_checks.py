@@ -150,7 +150,7 @@ def test_near_duplicates_agree_with_comparing_all_pairs():
 def test_rows_of_one_template_do_not_take_quadratic_time(splits):
     # 3,000 rows alike would be 4.5 million comparisons; the bound keeps it near-linear
     put(splits, "train", *((f"{LONG} {number:05}", "alpha") for number in range(3000)))
-    assert findings(subject(splits))["near_duplicates"].rows > 2900
+    assert findings(subject(splits))["near_duplicates"].rows > 2500
 
 
 def test_personal_data_is_found_masked_and_graded(splits):

@@ -45,8 +45,7 @@ def test_a_full_section_is_read_into_frozen_values():
         ),
         ("source: a.csv\ncolumns: {text: a, label: b}\nchecks: {leakage: {severity: stop}}", "'refuse', 'warn'"),
         (
-            "source: a\ncolumns: {text: a, label: b}\n"
-            "checks: {text_length: {min_characters: 9, max_characters: 2}}",
+            "{source: a, columns: {text: a, label: b}, checks: {text_length: {min_characters: 9, max_characters: 2}}}",  # noqa: E501
             "above `max_characters`",
         ),
         ("columns: {text: a, label: b}", "source: is missing"),

@@ -57,7 +57,7 @@ def test_every_refusal_is_told_with_rows_examples_and_advice_and_seen_by_gx(csv_
         require_valid(found)
     message = str(caught.value)
     assert all(check in message for check in refused)
-    assert "label_set (1 rows): labels that are not in the training split: 1 in test" in message
+    assert "label_set (1 row): labels that are not in the training split: 1 in test" in message
     assert "'unknown' (1 row)" in message
     assert "-> Replace them before training" in message
     # rows that are refused are still written: the caller decides
