@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,11 @@ from rsa_ops.core.canonical import canonical_json
 from rsa_ops.core.validation import SPLITS, SplitInfo, Validation
 from rsa_ops.data.checks.catalog import Subject, run_checks
 from rsa_ops.data.checks.expectations import write_data_docs
-from rsa_ops.data.checks.outcome import plural, shorten
+from rsa_ops.data.checks.outcome import Outcome, plural, shorten
 from rsa_ops.data.config import DataConfig, Task
 from rsa_ops.data.fingerprint import fingerprint
 from rsa_ops.data.load import attribution
-from rsa_ops.data.prepare import prepare, read_reference
+from rsa_ops.data.prepare import Prepared, prepare, read_reference
 from rsa_ops.data.source import is_unpinned, source_key
 from rsa_ops.errors import DataRefused, MissingError
 from rsa_ops.files import disk_errors, write_record
@@ -55,7 +55,13 @@ def validate(
         write_data_docs(subject, outcomes, config.checks, out / DATA_DOCS)
         for name, table in prepared.splits.items():
             table.to_parquet(out / f"{name}.parquet", index=False)
-    record = Validation(
+    record = _record(config, task, prepared, outcomes)
+    write_record(out / RECORD, record)
+    return record
+
+
+def _record(config: DataConfig, task: Task, prepared: Prepared, outcomes: Sequence[Outcome]) -> Validation:
+    return Validation(
         task=task,
         source=config.source,
         rows_read=len(prepared.loaded),
@@ -72,8 +78,6 @@ def validate(
         checks_run=len(outcomes),
         attribution=attribution(config.sources()),
     )
-    write_record(out / RECORD, record)
-    return record
 
 
 def require_valid(validation: Validation) -> None:

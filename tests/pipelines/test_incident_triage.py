@@ -17,6 +17,7 @@ from rsa_ops.errors import ExitCode
 from .conftest import RSA_OPS, edited_copy, environment, run_cli
 
 CHANGES = {
+    "data.checks": {"class_floor": {"min_rows": 1}},
     "data.sample": {"train": 64, "validation": 24, "test": 60},
     "train.seeds": [1, 2],
     "train.batch_size": 16,
