@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -34,9 +35,16 @@ class Message:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends (Linux; elsewhere nothing happens)."""
+    """Ask the kernel to kill this process when its parent, the fork server, ends (on Linux).
+
+    The fork server ends when the driver does. A driver that was gone before the kernel was asked is noticed
+    here; elsewhere than on Linux this is all there is, besides the pipe that breaks at the next progress.
+    """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    driver = multiprocessing.parent_process()
+    if driver is not None and not driver.is_alive():
+        sys.exit(int(ExitCode.INTERRUPTED))
 
 
 def run_job(work: Work, task: Any, folder: Path, log: Path, pipe: Connection) -> None:
