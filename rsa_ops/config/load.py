@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from rsa_ops.config.lines import Document, parse_yaml
+from rsa_ops.config.lines import Document, Path as KeyPath, parse_yaml
 from rsa_ops.errors import ConfigError, MissingError, Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -49,16 +50,25 @@ def load_config(kind: type[M], text: str, source: str) -> M:
 
 
 def _problem(entry: Any, document: Document, kind: type[BaseModel]) -> Problem:
-    path = tuple(entry["loc"])
+    path = _written(entry, document)
     where = ".".join(str(part) for part in path) or "the document"
     line = next((document.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in document.lines), None)
     if entry["type"] == "extra_forbidden":
-        return Problem(where, _unknown_key(str(path[-1]), _fields_at(kind, path[:-1])), line)
+        return Problem(where, _unknown_key(str(path[-1]), _keys_at(kind, path[:-1])), line)
     if entry["type"] == "missing":
         return Problem(where, "is missing", line)
     found = entry.get("input")
     shown = f"; found {found!r}" if isinstance(found, str | int | float | bool) else ""
     return Problem(where, entry["msg"].removeprefix("Value error, ") + shown, line)
+
+
+def _written(entry: Any, document: Document) -> KeyPath:
+    """The path of a problem as the file has it: pydantic puts the kinds of a union between its keys."""
+    path: KeyPath = ()
+    for part in entry["loc"]:
+        if (*path, part) in document.lines:
+            path = (*path, part)
+    return (*path, entry["loc"][-1]) if entry["type"] == "missing" else path
 
 
 def _unknown_key(key: str, known: tuple[str, ...]) -> str:
@@ -68,22 +78,36 @@ def _unknown_key(key: str, known: tuple[str, ...]) -> str:
     return f"unknown key; known here: {', '.join(known)}" if known else "unknown key"
 
 
-def _fields_at(kind: type[BaseModel], path: tuple[str | int, ...]) -> tuple[str, ...]:
-    """Field names of the model that stands at `path`, found by walking the annotations."""
-    current: tuple[type[BaseModel], ...] = (kind,)
+def _keys_at(kind: type[BaseModel], path: KeyPath) -> tuple[str, ...]:
+    """Keys of the model (of all models, in a union) that stands at `path`, found by walking the annotations."""
+    current: list[Any] = [kind]
     for part in path:
-        inner: list[type[BaseModel]] = []
-        for model in current:
-            field = model.model_fields.get(str(part))
-            if field is not None:
-                inner += _models_in(field.annotation)
-            elif isinstance(part, int) or part not in model.model_fields:
-                inner.append(model)  # an index, a mapping key or a discriminator tag: same models
-        current = tuple(inner)
-    return tuple(dict.fromkeys(name for model in current for name in model.model_fields))
+        current = [inner for annotation in current for inner in _inside(annotation, part)]
+    return tuple(dict.fromkeys(key for model in current if _is_model(model) for key in _fields(model)))
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
+def _inside(annotation: Any, part: str | int) -> list[Any]:
+    """What may stand at `part` of a value of this type."""
+    if _is_model(annotation):
+        fields = _fields(annotation)
+        return _alternatives(fields[str(part)]) if part in fields else []
+    inner = get_args(annotation)
+    return [found for each in (inner[1:] if get_origin(annotation) is dict else inner) for found in _alternatives(each)]
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return [found for each in get_args(annotation) for found in _alternatives(each)]
+    return [annotation]
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    """Key in the file -> annotation."""
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

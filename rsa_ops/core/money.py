@@ -43,4 +43,5 @@ class Money(Value):
 
     def __str__(self) -> str:
         sign = {"JPY": "¥", "USD": "$"}[self.currency]
-        return f"{sign}{self.rounded().amount:,}"
+        amount = self.rounded().amount
+        return f"{'-' if amount < 0 else ''}{sign}{abs(amount):,}"

@@ -46,11 +46,18 @@ class Record(Value):
             IntegrityError: the text is no such record (other schema, missing or extra fields, NaN).
         """
         try:
-            return cls.model_validate_json(text)
+            found = cls.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "the document"
-            raise IntegrityError(
-                f"{source} is not a {cls.schema_name()} record: {place}: {first['msg']}",
-                hint="It was made by another version, or changed by hand. Make it again with its own stage.",
-            ) from error
+            raise cls._no_record(source, f"{place}: {first['msg']}") from error
+        if "schema_" not in found.model_fields_set:
+            raise cls._no_record(source, "schema: Field required")
+        return found
+
+    @classmethod
+    def _no_record(cls, source: str, why: str) -> IntegrityError:
+        return IntegrityError(
+            f"{source} is not a {cls.schema_name()} record: {why}",
+            hint="It was made by another version, or changed by hand. Make it again with its own stage.",
+        )

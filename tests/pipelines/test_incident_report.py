@@ -21,6 +21,7 @@ CHANGES = {
         "lora": {"method": "lora", "learning_rate": 2e-3, "options": {"r": 4}},
     },
     "train.seeds": [1, 2],
+    "train.batch_size": 2,  # four steps; a single one would fall into the warm-up and change nothing
     "model.max_length": 96,
     "model.max_new_tokens": 12,
     "benchmark.robustness_examples": 2,
