@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +34,8 @@ def disk_errors(path: Path) -> Iterator[None]:
                 hint="Free some space and run again; finished work is kept and nothing was half-written.",
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UsageError(f"may not write {path}: {error.strerror}", hint="Choose another folder.") from error
+            place = error.filename or path
+            raise UsageError(f"may not use {place}: {error.strerror}", hint="Choose another place.") from error
         raise
 
 
@@ -80,24 +83,56 @@ def read_record(kind: type[R], path: Path) -> R:
 
 @contextmanager
 def fresh_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder (absolute) that becomes `path` when the block ends well, and is removed otherwise."""
+    """A temporary folder (absolute) that becomes `path` when the block ends well, and is removed otherwise.
+
+    Only a kill leaves it behind; `clear_leftovers` removes it then.
+    """
     path = path.resolve()
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{_leftover_prefix(path)}{os.getpid()}."))
+        retired = work.with_name(f"{work.name}.old")
         try:
             yield work
-            for file in sorted(work.rglob("*")):
-                if file.is_file():
-                    _sync_file(file)
+            for made in sorted(work.rglob("*")):
+                (_sync_folder if made.is_dir() else _sync_file)(made)
+            _sync_folder(work)
             work.chmod(0o755)
             if path.exists():
-                shutil.rmtree(path)
+                path.replace(retired)
             work.replace(path)
         except BaseException:
+            if retired.exists() and not path.exists():
+                retired.replace(path)
             shutil.rmtree(work, ignore_errors=True)
             raise
+        shutil.rmtree(retired, ignore_errors=True)
         _sync_folder(path.parent)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what `fresh_folder(path)` left behind in processes of this machine that were killed."""
+    path = path.resolve()
+    prefix = _leftover_prefix(path)
+    for left in path.parent.glob(f"{glob.escape(prefix)}*"):
+        pid = left.name.removeprefix(prefix).partition(".")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _leftover_prefix(path: Path) -> str:
+    # The machine is in the name, because on a shared disk a process id says nothing about another machine's.
+    return f".{path.name}.{socket.gethostname()}."
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, and alive
+    return True
 
 
 def digest_file(path: Path) -> Digest:

@@ -85,8 +85,9 @@ class _Builder:
             return self._refuse(node, path, f"{node.value} is not a finite number")
         return value if isinstance(value, str | int | float | bool) or value is None else node.value
 
-    def _refuse(self, node: yaml.Node, path: Path, what: str) -> None:
+    def _refuse(self, node: yaml.Node, path: Path, what: str) -> object:
         self.problems.append(Problem(_dotted(path), what, node.start_mark.line + 1))
+        return None
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
         out: dict[str, object] = {}

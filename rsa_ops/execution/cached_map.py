@@ -62,7 +62,10 @@ def cached_map(
 
     Raises:
         CellFailed: some items ended without a result; every other one is finished and recorded.
+        ValueError: two items have the same name.
     """
+    if len({item.name for item in items}) != len(items):
+        raise ValueError(f"names of items repeat: {sorted(item.name for item in items)}")
     known = log.finished([item.key for item in items])
     results = {item.name: _find(item, root, known, log, progress) for item in items}
     missing = [item for item in items if results[item.name] is None]

@@ -9,6 +9,7 @@ import multiprocessing
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -17,9 +18,7 @@ from typing import Any
 from rsa_ops.errors import CellFailed, MissingError, RsaOpsError
 from rsa_ops.execution.progress import Progress
 from rsa_ops.execution.worker import Message, Work, run_job
-
-TRANSIENT = (ConnectionError, TimeoutError)
-"""Only what these cause is tried again (a download that broke off); everything else would fail again."""
+from rsa_ops.files import clear_leftovers
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ class LocalExecutor:
         """
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(self.preload))
+        _start_fork_server()
         waiting, running = list(reversed(jobs)), list[_Running]()
         results: dict[str, RsaOpsError | None] = {}
         try:
@@ -70,9 +70,11 @@ class LocalExecutor:
             for entry in running:
                 entry.process.kill()
                 entry.process.join()
+                clear_leftovers(entry.job.folder)
         return results
 
     def _start(self, context: ForkServerContext, job: Job) -> _Running:
+        clear_leftovers(job.folder)
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
             target=run_job, args=(job.work, job.task, job.folder, self._log(job), theirs), daemon=True
@@ -86,7 +88,7 @@ class LocalExecutor:
         while entry.pipe.poll():
             try:
                 message = entry.pipe.recv()
-            except EOFError:
+            except (EOFError, OSError):  # the second when it was killed in the middle of a word
                 return True
             if message.kind == "progress":
                 progress.update(entry.job.name, message.share, message.words)
@@ -97,6 +99,7 @@ class LocalExecutor:
     def _close(self, entry: _Running, progress: Progress) -> RsaOpsError | None:
         entry.process.join()
         entry.pipe.close()
+        clear_leftovers(entry.job.folder)
         error = self._error(entry)
         progress.finish(entry.job.name, "failed" if error else "done")
         return error
@@ -106,16 +109,26 @@ class LocalExecutor:
         if ended is None:
             code = entry.process.exitcode or 0
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            hint = "SIGKILL is most often the kernel out of memory: fewer workers, or a smaller batch_size."
-            return CellFailed(f"{entry.job.name}: its process {how}", hint=f"{hint} Its output: {log}")
+            likely = "Most often the kernel ran out of memory: fewer workers, or a smaller batch_size. "
+            hint = f"{likely if -code == signal.SIGKILL else ''}Its output: {log}"
+            return CellFailed(f"{entry.job.name}: its process {how}", hint=hint)
         if ended.kind == "bug" and "No space left on device" in ended.words:  # however a library wraps it
             words = f"{entry.job.name}: no space left on the disk of {entry.job.folder.parent}"
             return MissingError(words, hint="Free some space and run again; finished work is kept.")
         if ended.kind == "bug":
             last = ended.words.strip().splitlines()[-1]
-            log.write_text(log.read_text(encoding="utf-8") + ended.words, encoding="utf-8")
             return RsaOpsError(f"{entry.job.name}: {last}", hint=f"The whole traceback is in {log}")
         return ended.error
 
     def _log(self, job: Job) -> Path:
         return self.logs / f"{job.name}.log"
+
+
+def _start_fork_server() -> None:
+    # A Ctrl-C while it imports would end it with a traceback. What is blocked here stays blocked in it.
+    resource_tracker.ensure_running()  # first, because it unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import fcntl
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from rsa_ops.errors import ExitCode, RsaOpsError
+from rsa_ops.errors import CellFailed, ExitCode, RsaOpsError
 from rsa_ops.files import fresh_folder
-
-_PR_SET_PDEATHSIG = 1
 
 Work = Callable[[Any, Path, Callable[[float, str], None]], object]
 """`work(task, folder, progress)` writes its results into `folder`, which appears only when it returns."""
@@ -35,16 +34,28 @@ class Message:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent, the fork server, ends (on Linux).
+    """End this process when the one that asked for it ends, however that ends.
 
-    The fork server ends when the driver does. A driver that was gone before the kernel was asked is noticed
-    here; elsewhere than on Linux this is all there is, besides the pipe that breaks at the next progress.
+    The kernel's parent-death signal is of no use here: the parent is the fork server, and that lives as long as
+    any worker does. The sentinel is a pipe whose other end only the driver holds; on Linux the kernel kills us
+    when it closes, even while C code keeps the interpreter's lock; elsewhere a thread watches it.
     """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
     if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    driver = multiprocessing.parent_process()
-    if driver is not None and not driver.is_alive():
-        sys.exit(int(ExitCode.INTERRUPTED))
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+        if wait([parent.sentinel], timeout=0):  # it ended before we asked
+            os._exit(int(ExitCode.INTERRUPTED))
+    else:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(int(ExitCode.INTERRUPTED))
 
 
 def run_job(work: Work, task: Any, folder: Path, log: Path, pipe: Connection) -> None:
@@ -64,7 +75,8 @@ def run_job(work: Work, task: Any, folder: Path, log: Path, pipe: Connection) ->
         except BrokenPipeError:
             sys.exit(int(ExitCode.INTERRUPTED))  # the parent is gone
         except MemoryError as error:
-            pipe.send(Message("bug", words=f"out of memory: {error}"))
+            hint = "Fewer workers, or a smaller batch_size."
+            pipe.send(Message("refused", error=CellFailed(f"{log.stem}: out of memory: {error}", hint=hint)))
         finally:
             _report_bug(pipe)
 
