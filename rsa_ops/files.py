@@ -51,9 +51,8 @@ def write_bytes(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             Path(name).chmod(0o644)
             Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        finally:
+            Path(name).unlink(missing_ok=True)  # gone already when all went well
         _sync_folder(path.parent)
 
 
@@ -101,12 +100,11 @@ def fresh_folder(path: Path) -> Iterator[Path]:
             if path.exists():
                 path.replace(retired)
             work.replace(path)
-        except BaseException:
+        finally:
             if retired.exists() and not path.exists():
                 retired.replace(path)
             shutil.rmtree(work, ignore_errors=True)
-            raise
-        shutil.rmtree(retired, ignore_errors=True)
+            shutil.rmtree(retired, ignore_errors=True)
         _sync_folder(path.parent)
 
 

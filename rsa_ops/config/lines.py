@@ -100,6 +100,5 @@ class _Builder:
         return out
 
 
-
 def _dotted(path: Path) -> str:
     return ".".join(str(part) for part in path) or "the document"

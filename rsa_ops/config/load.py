@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from rsa_ops.config.lines import Document, Path as KeyPath, parse_yaml
+from rsa_ops.config.lines import Document, parse_yaml
+from rsa_ops.config.lines import Path as KeyPath
 from rsa_ops.errors import ConfigError, MissingError, Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -92,7 +93,9 @@ def _inside(annotation: Any, part: str | int) -> list[Any]:
         fields = _fields(annotation)
         return _alternatives(fields[str(part)]) if part in fields else []
     inner = get_args(annotation)
-    return [found for each in (inner[1:] if get_origin(annotation) is dict else inner) for found in _alternatives(each)]
+    return [
+        found for each in (inner[1:] if get_origin(annotation) is dict else inner) for found in _alternatives(each)
+    ]
 
 
 def _alternatives(annotation: Any) -> list[Any]:

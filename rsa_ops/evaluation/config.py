@@ -15,7 +15,8 @@ class BenchmarkConfig(Value):
     """What is measured on the test split.
 
     `robustness_examples`: how many test examples (the first by id digest) are also scored under each
-    perturbation. `rate`: share of characters (typos, whitespace) or words (case) that are touched.
+    perturbation. `rate`: share of letters (typos) or words (case) that are touched; for whitespace, half of
+    it is the share of characters that get a blank.
     `latency_examples`: examples scored one at a time, for latency percentiles and as the answers that a
     registered model must repeat in a fresh process.
     """

@@ -53,8 +53,22 @@ def read_scores(path: Path) -> pd.DataFrame:
             f"{path} lacks {', '.join(lacking)}; its columns are {', '.join(map(str, table.columns))}",
             hint="One row per example and seed: example_id, seed, score (higher is better).",
         )
-    table["example_id"] = table["example_id"].astype(str)
-    return table
+    _refuse_rows(path, table, "example_id", "is missing", table["example_id"].isna())
+    seeds = pd.to_numeric(table["seed"], errors="coerce")
+    _refuse_rows(path, table, "seed", "is not a whole number", ~(seeds % 1 == 0))
+    scores = pd.to_numeric(table["score"], errors="coerce")
+    _refuse_rows(path, table, "score", "is not a number", scores.isna() & table["score"].notna())
+    return table.assign(example_id=table["example_id"].astype(str), seed=seeds.astype("int64"), score=scores)
+
+
+def _refuse_rows(path: Path, table: pd.DataFrame, column: str, what: str, wrong: pd.Series[bool]) -> None:
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        found = table[column].iloc[row]
+        raise DataRefused(
+            f"{path}: {column} {what} in {int(wrong.sum())} rows, first in row {row + 1}: {found!r}",
+            hint="One row per example and seed: example_id, seed, score (higher is better).",
+        )
 
 
 def clean_rows(table: pd.DataFrame, condition: str = CLEAN) -> pd.DataFrame:

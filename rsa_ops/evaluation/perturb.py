@@ -14,7 +14,10 @@ from rsa_ops.evaluation.config import PerturbationName
 
 
 def perturb(text: str, kind: PerturbationName, *, example_id: str, rate: float, seed: int) -> str:
-    """`text` under one perturbation. `rate` is the share of characters (of words, for `case`) touched."""
+    """`text` under one perturbation.
+
+    `rate`: share of letters (typos) or of words (case) touched; for whitespace, twice the share of blanks put in.
+    """
     stream = hashlib.sha256(f"{seed}:{kind}:{example_id}".encode()).digest()
     return _KINDS[kind](text, rate, random.Random(stream))  # noqa: S311  noise, not secrets
 
@@ -45,7 +48,7 @@ def _case(text: str, rate: float, rng: random.Random) -> str:
 
 
 def _whitespace(text: str, rate: float, rng: random.Random) -> str:
-    """Blanks inside words, and doubled blanks between them, at half the rate each."""
+    """A blank after any character, at half the rate: inside words, and doubled between them."""
     out: list[str] = []
     for letter in text:
         out.append(letter)

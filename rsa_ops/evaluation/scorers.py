@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 SCORERS = ("chrf", "bleu", "rouge_l", "field_coverage")
 PRIMARY = "chrf"
 
-_WORD = re.compile(r"[a-z0-9]+(?:[.\-][a-z0-9]+)*")
+_WORD = re.compile(r"[^\W_]+(?:[.\-][^\W_]+)*")
+_WITHOUT_BLANKS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")  # kana, and Han characters
 
 
 def score_texts(
@@ -38,14 +39,18 @@ def field_coverage(text: str, record: Mapping[str, str]) -> float:
 
     A value counts as stated when at least half of its words (letters and digits, case ignored) occur in the
     text. Half, because a sentence says "Tensorflow" for "google tensorflow"; a stricter bound would punish
-    good style, and no bound at all would count a shared "the".
+    good style, and no bound at all would count a shared "the". A value in a script without blanks between
+    words (Chinese, Japanese) must occur as it is.
     """
     if not record:
         return 1.0
-    words = set(_WORD.findall(text.lower()))
-    return sum(_stated(value, words) for value in record.values()) / len(record)
+    lower = text.lower()
+    words = set(_WORD.findall(lower))
+    return sum(_stated(value.strip().lower(), lower, words) for value in record.values()) / len(record)
 
 
-def _stated(value: str, words: set[str]) -> bool:
-    wanted = set(_WORD.findall(value.lower()))
+def _stated(value: str, text: str, words: set[str]) -> bool:
+    if _WITHOUT_BLANKS.search(value):
+        return value in text
+    wanted = set(_WORD.findall(value))
     return bool(wanted) and len(wanted & words) * 2 >= len(wanted)

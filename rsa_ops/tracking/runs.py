@@ -77,14 +77,27 @@ def fetch_files(store: Store, run_id: str, folder: str, target: Path) -> Path:
 
 
 def sweep_stale(store: Store, alive: Callable[[int], bool], host: str) -> int:
-    """Mark runs as KILLED whose driver on this host is gone; MLflow itself would show them running for ever."""
-    condition = f"attributes.status = 'RUNNING' and tags.`rsa.host` = '{host}'"
+    """Mark runs, and their cells, as KILLED whose driver on this host is gone; returns how many such drivers.
+
+    MLflow itself would show them running for ever.
+    """
     with store_errors(store.uri):
-        runs = store.client.search_runs([store.experiment_id], condition, max_results=_BATCH)
+        runs = _running(store, f"tags.`rsa.host` = '{host}'")
         stale = [run for run in runs if not alive(int(run.data.tags.get("rsa.driver_pid", "0")))]
         for run in stale:
-            store.client.set_terminated(run.info.run_id, "KILLED")
+            for ended in (*_running(store, f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"), run):
+                store.client.set_terminated(ended.info.run_id, "KILLED")
     return len(stale)
+
+
+def _refuse_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        raise MissingError(f"the store has no files for {folder.name}")
+
+
+def _running(store: Store, condition: str) -> list[Any]:
+    wanted = f"attributes.status = 'RUNNING' and {condition}"
+    return list(store.client.search_runs([store.experiment_id], wanted, max_results=_BATCH))
 
 
 @dataclass(frozen=True)
@@ -99,12 +112,12 @@ class CellLog:
     def finished(self, keys: Sequence[Digest]) -> Mapping[Digest, Digest]:
         """Key -> digest of the result folder, for the keys with a FINISHED run."""
         wanted = set(keys)
-        tags = (run.data.tags for run in self._runs())
-        return {
-            found["rsa.key"]: found["rsa.result.sha256"]
-            for found in tags
-            if found.get("rsa.key") in wanted and "rsa.result.sha256" in found
-        }
+        found: dict[Digest, Digest] = {}
+        for run in self._runs():  # newest first, and the newest counts
+            tags = run.data.tags
+            if tags.get("rsa.key") in wanted and "rsa.result.sha256" in tags:
+                found.setdefault(tags["rsa.key"], tags["rsa.result.sha256"])
+        return found
 
     def run_id(self, key: Digest) -> str:
         """The id of the newest finished run with `key`.
@@ -124,6 +137,7 @@ class CellLog:
                 found = fetch_files(self.store, self.run_id(key), "", target)
                 if found != target:
                     shutil.copytree(found, target, dirs_exist_ok=True)
+                _refuse_empty(target)
         except MissingError:
             return
 

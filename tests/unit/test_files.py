@@ -126,9 +126,11 @@ def test_kill_9_in_the_middle_of_writing_leaves_the_old_bytes(tmp_path: Path, ki
             "            (out / part).write_bytes(bytes([65 + turn % 26]) * 500_000)\n    turn += 1"
         ),
     }[kind]
-    code = f"from pathlib import Path\nfrom rsa_ops.files import *\nhome, turn = Path({str(tmp_path)!r}), 0\n{script}"
+    code = (
+        f"from pathlib import Path\nfrom rsa_ops.files import *\nhome, turn = Path({str(tmp_path)!r}), 0\n{script}"
+    )
     child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    wait_for(lambda: (tmp_path / "a").exists())
+    wait_for((tmp_path / "a").exists)
     time.sleep(0.25)
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -177,7 +179,12 @@ def test_a_device_that_is_full_is_a_full_disk() -> None:
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    [(errno.ENOSPC, MissingError), (errno.EDQUOT, MissingError), (errno.EROFS, UsageError), (errno.EACCES, UsageError)],
+    [
+        (errno.ENOSPC, MissingError),
+        (errno.EDQUOT, MissingError),
+        (errno.EROFS, UsageError),
+        (errno.EACCES, UsageError),
+    ],
 )
 def test_an_error_of_the_disk_is_explained(tmp_path: Path, monkeypatch, number: int, kind: type[Exception]) -> None:
     def fail(_: int) -> None:

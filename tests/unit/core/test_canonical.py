@@ -65,9 +65,13 @@ NUMBERS = [  # RFC 8785, appendix B: IEEE 754 bits and their only spelling
 ]
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(st.characters(codec="utf-8"), max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.text(st.characters(codec="utf-8"), max_size=8),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=4)
     ),
     max_leaves=12,
 )
@@ -88,7 +92,9 @@ def test_numbers_are_spelled_as_the_rfc_says(bits: str, spelling: str) -> None:
     assert canonical_json(number).decode() == spelling
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2**53, -(2**53), b"x", object(), {1: 2}, {"a": {3}}])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, 2**53, -(2**53), b"x", object(), {1: 2}, {"a": {3}}]
+)
 def test_what_json_cannot_say_exactly_is_refused(value: object) -> None:
     with pytest.raises(IntegrityError, match="no canonical JSON"):
         canonical_json({"deep": [value]})

@@ -45,20 +45,35 @@ def test_a_tenth_added_ten_times_is_one() -> None:
 
 @pytest.mark.parametrize(
     ("amount", "shown"),
-    [("0.5", "1"), ("1.5", "2"), ("2.5", "3"), ("2.4999", "2"), ("-0.5", "-1"), ("-2.5", "-3"), ("1234567", "1234567")],
+    [
+        ("0.5", "1"),
+        ("1.5", "2"),
+        ("2.5", "3"),
+        ("2.4999", "2"),
+        ("-0.5", "-1"),
+        ("-2.5", "-3"),
+        ("1234567", "1234567"),
+    ],
 )
 def test_yen_round_half_away_from_zero_to_whole_yen(amount: str, shown: str) -> None:
     assert str(yen(amount).rounded().amount) == shown
 
 
-@pytest.mark.parametrize(("amount", "shown"), [("0.005", "0.01"), ("0.015", "0.02"), ("1.004", "1.00"), ("3", "3.00")])
+@pytest.mark.parametrize(
+    ("amount", "shown"), [("0.005", "0.01"), ("0.015", "0.02"), ("1.004", "1.00"), ("3", "3.00")]
+)
 def test_dollars_round_half_up_to_cents(amount: str, shown: str) -> None:
     assert str(dollars(amount).rounded().amount) == shown
 
 
 @pytest.mark.parametrize(
     ("money", "shown"),
-    [(yen("1234567.5"), "¥1,234,568"), (dollars("1234.5"), "$1,234.50"), (yen("-1234.5"), "-¥1,235"), (yen("0"), "¥0")],
+    [
+        (yen("1234567.5"), "¥1,234,568"),
+        (dollars("1234.5"), "$1,234.50"),
+        (yen("-1234.5"), "-¥1,235"),
+        (yen("0"), "¥0"),
+    ],
 )
 def test_money_is_shown_with_its_sign_and_thousands(money: Money, shown: str) -> None:
     assert str(money) == shown

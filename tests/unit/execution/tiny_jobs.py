@@ -36,8 +36,8 @@ def work(task: object, out: Path, tell: Tell) -> None:
     elif name == "refuse":
         raise DataRefused("the rows are wrong", hint="Mend them.")
     elif name == "bug":
-        print("words on stdout")
-        print("words on stderr", file=sys.stderr)
+        print("words on stdout")  # noqa: T201
+        print("words on stderr", file=sys.stderr)  # noqa: T201
         sys.stdout.buffer.write(b"\xff\xfe not utf-8\n")
         raise ZeroDivisionError("seven by nothing")
     elif name == "signal":
@@ -76,7 +76,9 @@ class FileLog:
     def record(self, *, stage: str, name: str, key: Digest, folder: Path, digest: Digest) -> None:
         """As the protocol says."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / f"{stage}-{name}-{time.time_ns()}.json").write_text(json.dumps({"key": key, "digest": digest}))
+        (self.folder / f"{stage}-{name}-{time.time_ns()}.json").write_text(
+            json.dumps({"key": key, "digest": digest})
+        )
 
 
 def item(name: str, task: object) -> Item:
@@ -98,4 +100,4 @@ if __name__ == "__main__":  # a driver: tiny_jobs.py HOME JSON-of-tasks WORKERS 
         )
     except KeyboardInterrupt:
         sys.exit(130)
-    print(json.dumps({result.item.name: result.reused for result in done}))
+    print(json.dumps({result.item.name: result.reused for result in done}))  # noqa: T201

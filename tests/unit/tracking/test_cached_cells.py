@@ -40,7 +40,12 @@ def walk(store: Store, tmp_path: Path):
         log = CellLog(store, start_run(store, "walk", {}), "train", lambda _: RunFacts())
         items = [Item("train", name, digest_value(name), None) for name in names]
         return cached_map(
-            print, items, root=tmp_path / "cells", log=log, executor=executor, progress=Silent()  # type: ignore[arg-type]
+            print,
+            items,
+            root=tmp_path / "cells",
+            log=log,
+            executor=executor,
+            progress=Silent(),  # type: ignore[arg-type]
         )
 
     once.executor = executor  # type: ignore[attr-defined]

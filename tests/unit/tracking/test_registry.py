@@ -42,7 +42,7 @@ def registered(store: Store, folder: Path, **tags: str) -> tuple[Version, str, D
 
 
 def test_the_name_holds_the_task_and_the_base() -> None:
-    assert NAME == f"incident-triage.{digest_bytes(b'base')[7:19]}"
+    assert f"incident-triage.{digest_bytes(b'base')[7:19]}" == NAME
 
 
 def test_a_registered_adapter_goes_round(store: Store, tmp_path: Path) -> None:

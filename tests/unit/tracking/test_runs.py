@@ -172,7 +172,13 @@ def test_runs_of_a_dead_driver_are_marked_killed_with_their_cells(store: Store) 
     end_run(store, finished)
     assert sweep_stale(store, lambda pid: pid == 2, "here") == 1
     status = {run: store.client.get_run(run).info.status for run in (dead, cell, living, living_cell, elsewhere)}
-    assert status == {dead: "KILLED", cell: "KILLED", living: "RUNNING", living_cell: "RUNNING", elsewhere: "RUNNING"}
+    assert status == {
+        dead: "KILLED",
+        cell: "KILLED",
+        living: "RUNNING",
+        living_cell: "RUNNING",
+        elsewhere: "RUNNING",
+    }
     assert store.client.get_run(finished).info.status == "FINISHED"
 
 
@@ -215,7 +221,12 @@ def test_the_commit_of_a_repository_is_a_tag_and_none_is_invented(tmp_path: Path
 
     assert source_tags(tmp_path) == {}
     assert source_tags(tmp_path / "nowhere") == {}
-    identity = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    identity = {
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+    }
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words], cwd=tmp_path, env={**os.environ, **identity}, check=True,
