@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -55,7 +56,7 @@ def _problem(entry: Any, document: Document, kind: type[BaseModel]) -> Problem:
     where = ".".join(str(part) for part in path) or "the document"
     line = next((document.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in document.lines), None)
     if entry["type"] == "extra_forbidden":
-        return Problem(where, _unknown_key(str(path[-1]), _keys_at(kind, path[:-1])), line)
+        return Problem(where, unknown_name(str(path[-1]), _keys_at(kind, path[:-1])), line)
     if entry["type"] == "missing":
         return Problem(where, "is missing", line)
     found = entry.get("input")
@@ -72,11 +73,12 @@ def _written(entry: Any, document: Document) -> KeyPath:
     return (*path, entry["loc"][-1]) if entry["type"] == "missing" else path
 
 
-def _unknown_key(key: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+def unknown_name(name: str, known: Sequence[str], what: str = "key") -> str:
+    """Words for a `name` that is not among `known`: the nearest one, or all of them."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:
-        return f"unknown key; did you mean `{near[0]}`?"
-    return f"unknown key; known here: {', '.join(known)}" if known else "unknown key"
+        return f"unknown {what}; did you mean `{near[0]}`?"
+    return f"unknown {what}; known here: {', '.join(known)}" if known else f"unknown {what}"
 
 
 def _keys_at(kind: type[BaseModel], path: KeyPath) -> tuple[str, ...]:

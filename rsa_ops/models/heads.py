@@ -80,7 +80,7 @@ class MeanPoolClassifier(PreTrainedModel):  # type: ignore[misc]
 
 def mean_pool_from_base(folder: str, config: Any, dtype: torch.dtype) -> MeanPoolClassifier:
     """The encoder in `folder` under a new head."""
-    encoder = AutoModel.from_pretrained(folder, config=config, dtype=dtype, add_pooling_layer=False)
+    encoder = _without_pooler(AutoModel.from_pretrained(folder, config=config, dtype=dtype))
     return cast("MeanPoolClassifier", MeanPoolClassifier(config, encoder).to(dtype))
 
 
@@ -88,6 +88,13 @@ def mean_pool_from_checkpoint(folder: str, config: Any, dtype: torch.dtype) -> M
     """A fully fine-tuned classifier, every tensor of it from `folder/model.safetensors`."""
     from safetensors.torch import load_file
 
-    model = MeanPoolClassifier(config, AutoModel.from_config(config, add_pooling_layer=False))
+    model = MeanPoolClassifier(config, _without_pooler(AutoModel.from_config(config)))
     model.load_state_dict(load_file(f"{folder}/model.safetensors"))
     return cast("MeanPoolClassifier", model.to(dtype))
+
+
+def _without_pooler(encoder: nn.Module) -> nn.Module:
+    # Some encoders have none, and take no argument to leave it out; those that have one do without it.
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder

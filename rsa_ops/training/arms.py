@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rsa_ops.config.load import unknown_name
 from rsa_ops.errors import ConfigError, Problem, UsageError
 from rsa_ops.models.task import Task
 from rsa_ops.training.config import ArmConfig
@@ -47,14 +48,19 @@ def peft_config(arm: ArmConfig, name: str, task: Task, *, seed: int) -> Any:
     wanted = (arm.peft_type or _PEFT_NAMES.get(arm.method, "")).upper()
     known = {str(getattr(kind, "value", kind)): config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     if wanted not in known:
-        what = f"unknown PEFT method {wanted!r}; known: {', '.join(sorted(known))}"
+        what = f"{wanted}: {unknown_name(wanted, sorted(known), 'PEFT method')}"
         raise ConfigError("pipeline.yaml", (Problem(f"train.arms.{name}.peft_type", what),))
     kind = known[wanted]
+    options = tuple(kind.__dataclass_fields__)
+    if unknown := [option for option in arm.options if option not in options]:
+        path = f"train.arms.{name}.options"
+        problems = (Problem(f"{path}.{option}", unknown_name(option, options, "option")) for option in unknown)
+        raise ConfigError("pipeline.yaml", tuple(problems))
     defaults: dict[str, Any] = {"task_type": TaskType.SEQ_CLS if task == "classification" else TaskType.CAUSAL_LM}
     if wanted in _PEFT_NAMES.values():
         defaults["target_modules"] = "all-linear"
     for option in ("seed", "random_seed", "projection_prng_key"):
-        if option in kind.__dataclass_fields__:
+        if option in options:
             defaults[option] = seed
     try:
         return kind(**{**defaults, **arm.options})

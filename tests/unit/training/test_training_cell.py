@@ -1,0 +1,144 @@
+"""One cell, trained for real on a tiny model: what it writes, repeats, refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rsa_ops.core.cell import Cell
+from rsa_ops.core.digest import digest_bytes
+from rsa_ops.core.measurements import Measurements
+from rsa_ops.errors import CellFailed, IntegrityError, MissingError
+from rsa_ops.files import digest_folder, folder_bytes, read_record
+from rsa_ops.models import heads
+from rsa_ops.models.base import resolve_base
+from rsa_ops.models.task import ModelConfig
+from rsa_ops.models.trained import load_trained, read_spec
+from rsa_ops.training.cell import ARTIFACT, HISTORY, MEASUREMENTS, TrainTask, train_cell
+from rsa_ops.training.config import ArmConfig, TrainConfig
+
+ROWS = 20
+ARMS = {
+    "rsa": {"method": "rsa", "learning_rate": 1e-2, "options": {"density": 0.1}},
+    "lora": {"method": "lora", "learning_rate": 1e-2, "options": {"r": 2}},
+    "full": {"method": "full", "learning_rate": 1e-3},
+}
+Trainer = Callable[..., tuple[Measurements, Path]]
+
+
+@pytest.fixture
+def train(encoder: Path, causal: Path, tmp_path: Path) -> Trainer:
+    def run(arm: str, seed: int = 1, *, task: Any = "classification", **more: Any) -> tuple[Measurements, Path]:
+        base = encoder if task == "classification" else causal
+        table = pd.DataFrame(
+            {
+                "text": [f"word{n} " + "attack " * (n % 5) for n in range(ROWS)],
+                "label": ["ab"[n % 2] if task == "classification" else f"remote word{n}" for n in range(ROWS)],
+            }
+        )
+        table.to_parquet(tmp_path / "train.parquet")
+        arms = {name: ArmConfig.model_validate({**ARMS[name], **more.get(name, {})}) for name in ARMS}
+        job = TrainTask(
+            cell=Cell(arm=arm, seed=seed),
+            arm=arms[arm],
+            train=TrainConfig(arms=arms, seeds=(seed,), epochs=2, batch_size=4, effort="none"),
+            model=ModelConfig(base=str(base), max_length=16, prompt="{text} Report :"),
+            task=task,
+            labels=("a", "b") if task == "classification" else (),
+            train_file=tmp_path / "train.parquet",
+            data_digest=digest_bytes(b"data"),
+            base_digest=more.get("base_digest", resolve_base(str(base)).digest),
+            workers=1,
+            threads=1,
+        )
+        out = tmp_path / f"{arm}-{seed}-{len(list(tmp_path.iterdir()))}"
+        out.mkdir()
+        seen: list[float] = []
+        measured = train_cell(job, out, lambda share, words: seen.append(share))
+        assert seen == pytest.approx([(step + 1) / 10 for step in range(10)])  # 20 rows, batches of 4, 2 epochs
+        return measured, out
+
+    return run
+
+
+@pytest.mark.parametrize("task", ["classification", "generation"])
+@pytest.mark.parametrize("arm", list(ARMS))
+def test_a_cell_writes_an_artifact_that_loads_and_what_it_took(train: Trainer, arm: str, task: Any) -> None:
+    measured, out = train(arm, task=task)
+    assert read_record(Measurements, out / MEASUREMENTS) == measured
+    assert measured.artifact_digest == digest_folder(out / ARTIFACT)
+    assert measured.artifact_bytes == folder_bytes(out / ARTIFACT)
+    assert (measured.steps, measured.examples, measured.epochs) == (10, ROWS, 2)
+    assert measured.wall_seconds > 0
+    assert 0 < measured.trainable_parameters <= measured.total_parameters
+    assert (measured.trainable_parameters == measured.total_parameters) is (arm == "full")
+    assert (measured.selection_seconds > 0) is (arm == "rsa")
+    history = pd.read_csv(out / HISTORY)
+    assert history["step"].tolist() == list(range(1, 11))
+    loaded, spec = load_trained(out / ARTIFACT, device="cpu")
+    assert (spec.cell, spec.is_adapter) == (measured.cell, arm != "full")
+    ids = torch.tensor([[4, 6, 7, 8]])
+    assert torch.isfinite(loaded.model(ids).logits).all()
+
+
+@pytest.mark.parametrize("arm", list(ARMS))
+def test_the_seed_decides_every_byte(train: Trainer, arm: str) -> None:
+    one, same, other = (train(arm, seed)[0].artifact_digest for seed in (1, 1, 2))
+    assert one == same
+    assert one != other
+
+
+@pytest.mark.parametrize("arm", ["rsa", "lora"])
+def test_an_adapter_never_carries_the_base(train: Trainer, encoder: Path, arm: str) -> None:
+    _, out = train(arm)
+    base = load_file(encoder / "model.safetensors")
+    largest = max(value.numel() for value in base.values())
+    for name, value in load_file(out / ARTIFACT / "adapter_model.safetensors").items():
+        assert (
+            "adapter" in name or "lora" in name or "classifier" in name or "robust_sparse" in name or "rsa" in name
+        ), name
+        assert value.numel() < largest
+        for other in base.values():
+            assert value.shape != other.shape or not torch.equal(value, other)
+
+
+@pytest.mark.parametrize("arm", list(ARMS))
+def test_the_base_is_left_as_it_was(train: Trainer, encoder: Path, arm: str) -> None:
+    before = resolve_base(str(encoder)).digest
+    train(arm)
+    assert resolve_base(str(encoder)).digest == before
+
+
+def test_a_loss_that_is_no_number_ends_the_cell_with_its_step(
+    train: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # AdamW's steps are bounded, so no learning rate overflows so small a model; a division by zero stands in.
+    scale = heads.normalize
+    monkeypatch.setattr(heads, "normalize", lambda value, dim: scale(value, dim=dim) * float("nan"))
+    with pytest.raises(CellFailed, match=r"full-s1: the loss became nan at step 1") as caught:
+        train("full")
+    assert "learning_rate" in caught.value.hint
+
+
+def test_a_base_of_another_digest_is_refused(train: Trainer) -> None:
+    with pytest.raises(IntegrityError, match="was declared"):
+        train("lora", base_digest=digest_bytes(b"another"))
+
+
+def test_an_artifact_without_its_weights_is_refused(train: Trainer) -> None:
+    _, out = train("lora")
+    (out / ARTIFACT / "adapter_model.safetensors").unlink()
+    with pytest.raises(MissingError, match=r"has no adapter_model\.safetensors"):
+        read_spec(out / ARTIFACT)
+
+
+def test_an_adapter_on_another_base_is_refused(train: Trainer, make_encoder: Callable[..., Path]) -> None:
+    _, out = train("rsa")
+    with pytest.raises(IntegrityError, match="was declared"):
+        load_trained(out / ARTIFACT, device="cpu", base=str(make_encoder(seed=5)))

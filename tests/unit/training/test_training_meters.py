@@ -1,0 +1,81 @@
+"""Meters read what the machine used, and say where a number comes from."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rsa_ops.training import meters
+from rsa_ops.training.meters import CPU_WATTS_A_CORE, Meter
+
+MIB = 2**20
+
+
+def used(meter: Meter) -> meters.Usage:
+    assert meter.usage is not None
+    return meter.usage
+
+
+def test_waiting_takes_wall_time_and_no_cpu_time() -> None:
+    with Meter("cpu") as meter:
+        time.sleep(0.3)
+    assert 0.3 <= used(meter).wall_seconds < 1
+    assert used(meter).cpu_seconds < 0.2
+    assert used(meter).peak_device_memory_bytes is None
+
+
+def test_working_takes_cpu_time() -> None:
+    with Meter("cpu") as meter:
+        end = time.process_time() + 0.3
+        while time.process_time() < end:
+            pass
+    assert 0.3 <= used(meter).cpu_seconds < 0.6
+    assert used(meter).wall_seconds >= 0.29
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak can be reset on Linux alone")
+def test_the_peak_is_of_the_block_and_not_of_what_was_before() -> None:
+    before = np.ones(400 * MIB, dtype=np.uint8)
+    del before
+    with Meter("cpu") as empty:
+        pass
+    with Meter("cpu") as full:
+        inside = np.ones(200 * MIB, dtype=np.uint8)
+        del inside
+    grown = used(full).peak_host_memory_bytes - used(empty).peak_host_memory_bytes
+    assert 190 * MIB < grown < 230 * MIB
+
+
+def test_without_a_counter_energy_is_an_estimate_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meters, "_rapl_files", list)
+    with Meter("cpu") as meter:
+        sum(range(10**6))
+    energy = used(meter).energy
+    assert energy.source == "estimate from processor power"
+    assert energy.energy_kwh == pytest.approx(used(meter).cpu_seconds * CPU_WATTS_A_CORE / 3.6e6)
+    assert "assumed" in energy.note
+
+
+def test_a_counter_of_microjoules_becomes_kilowatt_hours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # 1 kWh is 3.6e6 J (SI); two packages that each used 1.8 MJ.
+    files = [tmp_path / "a", tmp_path / "b"]
+    for file in files:
+        file.write_text("1000\n")
+    monkeypatch.setattr(meters, "_rapl_files", lambda: files)
+    with Meter("cpu") as meter:
+        for file in files:
+            file.write_text(f"{1000 + 1_800_000_000_000}\n")
+    assert used(meter).energy.source == "rapl counter"
+    assert used(meter).energy.energy_kwh == pytest.approx(1.0)
+
+
+def test_a_counter_that_ran_over_is_not_believed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_text("9000\n")
+    monkeypatch.setattr(meters, "_rapl_files", lambda: [file])
+    with Meter("cpu") as meter:
+        file.write_text("10\n")
+    assert used(meter).energy.source == "estimate from processor power"
