@@ -96,5 +96,5 @@ def mean_pool_from_checkpoint(folder: str, config: Any, dtype: torch.dtype) -> M
 def _without_pooler(encoder: nn.Module) -> nn.Module:
     # Some encoders have none, and take no argument to leave it out; those that have one do without it.
     if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
+        encoder.register_module("pooler", None)
     return encoder
