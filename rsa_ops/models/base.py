@@ -66,6 +66,7 @@ def resolve_base(name: str, *, expected: Digest | None = None) -> BaseModel:
 
     Raises:
         MissingError: no such directory, no weights in it, the package is not installed, no network.
+        UsageError: an unknown embedded model, or what cannot be a hub id.
         IntegrityError: the bytes are not those that `expected` (or the asset's pin) names.
     """
     if name.startswith("asset:"):
@@ -157,11 +158,20 @@ def _installed(asset: Asset) -> Path:
 
 def _hub_folder(spec: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     repo, _, revision = spec.partition("@")
     try:
         return Path(snapshot_download(repo, revision=revision or None))
+    except HFValidationError as error:
+        raise UsageError(
+            f"base model hub:{spec}: {str(error).splitlines()[0]}", hint="Write it as hub:owner/name[@revision]."
+        ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         raise MissingError(
             f"base model hub:{spec} could not be fetched: {str(error).splitlines()[0]}",

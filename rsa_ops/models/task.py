@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from string import Formatter
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rsa_ops.core.record import Value
+from rsa_ops.errors import IntegrityError, MissingError
 
 Task = Literal["classification", "generation"]
 Head = Literal["mean", "model"]
+_COPY_TOKENIZER = "Copy the whole model directory; tokenizer.json and tokenizer_config.json belong to it."
 
 
 class ModelConfig(Value):
@@ -31,6 +36,15 @@ class ModelConfig(Value):
     max_new_tokens: int = Field(default=64, ge=1)
     dtype: Literal["float32", "bfloat16"] = "float32"
 
+    @model_validator(mode="after")
+    def _the_prompt_holds_the_text_once(self) -> Self:
+        fields = [field for _, field, _, _ in Formatter().parse(self.prompt) if field is not None]
+        if fields != ["text"]:
+            raise ValueError(
+                "`prompt` must hold {text} exactly once, and no other braces; {{ and }} stand for braces"
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -49,14 +63,41 @@ def pick_device() -> str:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a base model, with a padding token."""
+    """The tokenizer of a base model, with a padding token.
+
+    Raises:
+        MissingError: the folder has none that can be read, or one without words or without an end.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    except (OSError, ValueError) as error:
+        what = f"{folder} has no tokenizer that transformers can read: {str(error).splitlines()[0]}"
+        raise MissingError(what, hint=_COPY_TOKENIZER) from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        # Without its files transformers makes an empty one, to which every word is unknown.
+        raise MissingError(f"{folder} has no tokenizer: its files are not there", hint=_COPY_TOKENIZER)
+    if tokenizer.pad_token is None and tokenizer.eos_token is None:
+        raise MissingError(f"the tokenizer in {folder} has neither padding nor end token", hint=_COPY_TOKENIZER)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # single texts: no segments
     return tokenizer
+
+
+@contextmanager
+def readable_weights(folder: Path) -> Iterator[None]:
+    """Turn the error of a damaged safetensors file in `folder` into an IntegrityError that names the folder."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise IntegrityError(
+            f"{folder}: the weights are damaged: {error}",
+            hint="A half-finished copy looks like this; copy the whole directory again.",
+        ) from error
 
 
 def load_base_model(
@@ -66,6 +107,9 @@ def load_base_model(
 
     The head of a classifier is new unless `checkpoint`; `seed` decides its values, so that a cell is
     reproducible and its adapter can be loaded onto the same head elsewhere.
+
+    Raises:
+        IntegrityError: the weights are damaged.
     """
     import torch
     from transformers import AutoModelForCausalLM, logging
@@ -73,7 +117,7 @@ def load_base_model(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     dtype = getattr(torch, config.dtype)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), readable_weights(folder):
         torch.manual_seed(seed)
         if task == "generation":
             return AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype)

@@ -21,7 +21,14 @@ from rsa_ops.core.record import Record
 from rsa_ops.errors import IntegrityError, MissingError
 from rsa_ops.files import read_record, write_record
 from rsa_ops.models.base import resolve_base
-from rsa_ops.models.task import LoadedModel, ModelConfig, Task, load_base_model, load_tokenizer
+from rsa_ops.models.task import (
+    LoadedModel,
+    ModelConfig,
+    Task,
+    load_base_model,
+    load_tokenizer,
+    readable_weights,
+)
 
 SPEC_FILE = "model.json"
 
@@ -56,12 +63,18 @@ def read_spec(folder: Path) -> TrainedModel:
     """The record of an artifact.
 
     Raises:
-        MissingError: the folder is no artifact of rsa_ops, or its weights are gone.
+        MissingError: the folder is no artifact of rsa_ops, or its weights or their configuration are gone.
     """
     spec = read_record(TrainedModel, folder / SPEC_FILE)
-    weights = "adapter_model.safetensors" if spec.is_adapter else "model.safetensors"
-    if not (folder / weights).is_file() and not (folder / f"{weights}.index.json").is_file():
-        raise MissingError(f"{folder} has no {weights}", hint="Train the cell again, or copy the whole folder.")
+    kind = "adapter_" if spec.is_adapter else ""
+    weights, settings = f"{kind}model.safetensors", f"{kind}config.json"
+    present = {file.name for file in folder.iterdir()}
+    lacking = [] if present & {weights, f"{weights}.index.json"} else [weights]
+    lacking += [] if settings in present else [settings]
+    if lacking:
+        raise MissingError(
+            f"{folder} has no {' and no '.join(lacking)}", hint="Train the cell again, or copy the whole folder."
+        )
     return spec
 
 
@@ -91,9 +104,10 @@ def attach_adapter(bare: Any, folder: Path) -> Any:
 
     import rsa_ops.tuners  # noqa: F401  registers the method with PEFT
 
-    model = PeftModel.from_pretrained(bare, str(folder))
-    with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as tensors:
-        stored = set(tensors.keys())
+    with readable_weights(folder):
+        model = PeftModel.from_pretrained(bare, str(folder))
+        with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as tensors:
+            stored = set(tensors.keys())
     lost = sorted(stored ^ set(get_peft_model_state_dict(model)))
     if lost:
         raise IntegrityError(

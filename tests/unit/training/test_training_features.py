@@ -11,7 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsa_ops.models.task import ModelConfig, load_tokenizer
+from rsa_ops.core.cell import Cell
+from rsa_ops.core.digest import digest_bytes
+from rsa_ops.models.task import ModelConfig, load_base_model, load_tokenizer
+from rsa_ops.training.cell import TrainTask, _seed, _trainer
+from rsa_ops.training.config import ArmConfig, TrainConfig
 from rsa_ops.training.features import IGNORED, Collator, Features, encode
 
 
@@ -76,6 +80,72 @@ def test_a_batch_holds_each_item_and_padding_that_nobody_sees(lengths: list[int]
             assert set(batch["labels"][row][~seen].tolist()) <= {IGNORED}
     if task == "classification":
         assert torch.equal(batch["labels"], torch.tensor([item["labels"] for item in items]))
+
+
+LENGTHS = [3 + 7 * n % 23 for n in range(50)]
+
+
+def epochs(folder: Path, out: Path, seed: int, *, batch_size: int = 4) -> list[list[list[int]]]:
+    """Which rows stand together in each batch of two epochs, as the real Trainer draws them."""
+    arm = ArmConfig(method="full", learning_rate=1e-3)
+    job = TrainTask(
+        cell=Cell(arm="full", seed=seed),
+        arm=arm,
+        train=TrainConfig(arms={"full": arm}, seeds=(seed,), batch_size=batch_size),
+        model=ModelConfig(base=str(folder)),
+        task="classification",
+        labels=("x", "y"),
+        train_file=out,
+        data_digest=digest_bytes(b""),
+        base_digest=digest_bytes(b""),
+        workers=1,
+        threads=1,
+    )
+    # The second token of a row is its number, so that a batch tells which rows are in it.
+    rows = Features(
+        [{"input_ids": [2, row] + [1] * (n - 2), "labels": 0, "length": n} for row, n in enumerate(LENGTHS)]
+    )
+    _seed(seed)
+    model = load_base_model(folder, job.model, job.task, job.labels, seed=seed)
+    trainer, _ = _trainer(job, model, rows, load_tokenizer(folder), [], lambda share, words: None, out)
+    loader = trainer.get_train_dataloader()
+    return [[batch["input_ids"][:, 1].tolist() for batch in loader] for _ in range(2)]
+
+
+def test_each_epoch_has_every_example_once_in_an_order_of_its_own(encoder: Path, tmp_path: Path) -> None:
+    first, second = epochs(encoder, tmp_path, seed=1)
+    for epoch in (first, second):
+        assert sorted(row for batch in epoch for row in batch) == list(range(len(LENGTHS)))
+        assert [len(batch) for batch in epoch] == [4] * 12 + [2]
+    assert first != second
+
+
+def test_the_seed_decides_the_order(encoder: Path, tmp_path: Path) -> None:
+    one, same, other = (epochs(encoder, tmp_path, seed=seed) for seed in (1, 1, 2))
+    assert one == same
+    assert one != other
+
+
+def test_batches_by_length_hold_less_padding_than_batches_by_chance(encoder: Path, tmp_path: Path) -> None:
+    def padding(batches: list[list[int]]) -> int:
+        return sum(max(LENGTHS[row] for row in batch) * len(batch) for batch in batches) - sum(LENGTHS)
+
+    rows = torch.randperm(len(LENGTHS), generator=torch.Generator().manual_seed(0)).tolist()
+    by_chance = [rows[start : start + 4] for start in range(0, len(rows), 4)]
+    assert all(2 * padding(epoch) < padding(by_chance) for epoch in epochs(encoder, tmp_path, seed=1))
+
+
+@pytest.mark.parametrize("limit", [8, 9, 16])
+def test_an_example_never_outgrows_its_limit_and_always_has_something_to_learn(causal: Path, limit: int) -> None:
+    texts = [" ".join(["word1"] * n) for n in (0, 1, 30)]
+    for answer in ("attack", " ".join(["attack"] * 30)):
+        features, _ = encoded(causal, texts, [answer] * 3, prompt="{text} Report :", max_length=limit)
+        for item in features:
+            assert item["length"] == len(item["input_ids"]) == len(item["labels"]) <= limit
+            learnt = [label != IGNORED for label in item["labels"]]
+            assert learnt == sorted(learnt)  # the prompt first, then the answer, and nothing between them
+            assert learnt[-1]
+            assert not learnt[0]
 
 
 def test_an_unknown_label_is_no_class(encoder: Path) -> None:

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pynvml
 import pytest
+import torch
 
 from rsa_ops.training import meters
 from rsa_ops.training.meters import CPU_WATTS_A_CORE, Meter
@@ -79,3 +81,36 @@ def test_a_counter_that_ran_over_is_not_believed(monkeypatch: pytest.MonkeyPatch
     with Meter("cpu") as meter:
         file.write_text("10\n")
     assert used(meter).energy.source == "estimate from processor power"
+
+
+def test_a_counter_of_millijoules_on_the_board_becomes_kilowatt_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    # NVML's reference: nvmlDeviceGetTotalEnergyConsumption answers in mJ; 1 kWh is 3.6e9 mJ (SI).
+    readings = iter([7_000_000_000, 7_000_000_000 + 1_800_000_000])
+    monkeypatch.setattr(meters, "_nvml_handle", object)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", lambda handle: next(readings))
+    energy = meters._EnergyCounter("cuda").read(cpu_seconds=99.0)
+    assert energy.energy_kwh == pytest.approx(0.5)
+    assert energy.source == "nvml counter"
+    assert "host is not in it" in energy.note
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here a GPU shows its counter")
+def test_a_gpu_without_a_counter_has_no_energy_rather_than_that_of_its_host() -> None:
+    energy = meters._EnergyCounter("cuda").read(cpu_seconds=3600.0)
+    assert (energy.energy_kwh, energy.source) == (None, "not measured")
+    assert "counter" in energy.note
+
+
+def test_a_block_that_fails_is_measured_all_the_same() -> None:
+    meter = Meter("cpu")
+    with pytest.raises(ZeroDivisionError), meter:
+        _ = 1 / 0
+    assert used(meter).wall_seconds > 0
+
+
+def test_nothing_is_read_before_the_block_has_ended() -> None:
+    meter = Meter("cpu")
+    assert meter.usage is None
+    with meter:
+        assert meter.usage is None
+    assert meter.usage is not None
