@@ -57,8 +57,13 @@ def measure(words: list[str], work: str, limits: dict[str, int]) -> dict[str, An
         "limits": limits,
         "outcome": verdict.outcome.value,
         "arms": {arm.arm: {name: e.value for name, e in arm.metrics.items()} for arm in comparison.arms},
-        "output": [line.rstrip().replace(str(folder.resolve()), "$PWD") for line in output.splitlines()],
+        "output": [portable(line, folder) for line in output.splitlines()],
     }
+
+
+def portable(line: str, folder: Path) -> str:
+    """A line of output without the places of this machine: as `make demo` in a fresh clone prints it."""
+    return line.rstrip().replace(str(folder.resolve()), "$PWD").replace(str(Path(sys.executable).parent), ".venv/bin")
 
 
 def quote(record: dict[str, Any]) -> None:

@@ -53,3 +53,17 @@ class PairedResult(Value):
     more_examples: int | None
     more_seeds: int | None
     reason: str
+
+    def decimals(self, least: int, *, scale: float = 1.0) -> int:
+        """Decimals, `least` or up to three more, at which no end of the interval reads as the border it stands off.
+
+        The borders are the margin and zero. `scale` is what numbers are multiplied by before they are printed.
+        """
+        if self.difference is None:
+            return least
+        ends = (self.difference.low * scale, self.difference.high * scale)
+        apart = [(end, border) for end in ends for border in (-self.margin * scale, 0.0) if end != border]
+        for count in range(least, least + 3):
+            if all(round(end, count) != round(border, count) for end, border in apart):
+                return count
+        return least + 3

@@ -62,15 +62,14 @@ def interval(estimate: Estimate) -> str:
 
 
 def observed(result: PairedResult) -> str:
-    """`difference +0.004, 90 % interval -0.006 to +0.014, 3 seeds x 900 examples`."""
+    """`difference +0.004, 90 % interval -0.006 to +0.014, 3 seeds x 900 examples`; more decimals near a border."""
     found = result.difference
     if found is None:
         return "no difference could be estimated"
     seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
-    return (
-        f"difference {found.value:+.3f}, {found.confidence * 100:.4g} % interval {found.low:+.3f} to "
-        f"{found.high:+.3f}, {seeds} x {found.examples:,} examples"
-    )
+    value, low, high = (f"{number:+.{result.decimals(3)}f}" for number in (found.value, found.low, found.high))
+    confidence = f"{found.confidence * 100:.4g} %"
+    return f"difference {value}, {confidence} interval {low} to {high}, {seeds} x {found.examples:,} examples"
 
 
 def what_would_decide(result: PairedResult) -> str:

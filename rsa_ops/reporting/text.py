@@ -46,9 +46,14 @@ def difference_unit(metric: str) -> str:
     return " points" if metric in _METRICS else ""
 
 
-def number(value: float, metric: str) -> str:
-    """A score without its unit: `87.3`, or four decimals in own units."""
-    return f"{value * 100:.1f}" if metric in _METRICS else f"{value:.4f}"
+def decimals(metric: str) -> int:
+    """Decimals that a score is printed with: one of a percentage, four in own units."""
+    return 1 if metric in _METRICS else 4
+
+
+def number(value: float, metric: str, places: int | None = None) -> str:
+    """A score without its unit: `87.3`, or four decimals in own units; or with `places` decimals."""
+    return f"{value * scale(metric):.{decimals(metric) if places is None else places}f}"
 
 
 def score(value: float, metric: str) -> str:
@@ -61,20 +66,22 @@ def interval(estimate: Estimate, metric: str) -> str:
     return f"{number(estimate.low, metric)} to {number(estimate.high, metric)}"
 
 
-def points(value: float, metric: str) -> str:
+def points(value: float, metric: str, places: int | None = None) -> str:
     """A signed difference of scores in points of 100: `+1.2`, `−0.4`, `0.0`."""
-    shown = number(abs(value), metric)
+    shown = number(abs(value), metric, places)
     if float(shown) == 0:
         return shown
     return f"{'+' if value > 0 else MINUS}{shown}"
 
 
 def difference(result: PairedResult, metric: str) -> str:
-    """`−0.4 [−1.9, +1.1]`, or a dash where there is none."""
+    """`−0.4 [−1.9, +1.1]`, with more decimals where an end is near a border; a dash where there is none."""
     if result.difference is None:
         return MISSING
     found = result.difference
-    return f"{points(found.value, metric)} [{points(found.low, metric)}, {points(found.high, metric)}]"
+    places = result.decimals(decimals(metric), scale=scale(metric))
+    value, low, high = (points(number, metric, places) for number in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]"
 
 
 def more_needed(result: PairedResult) -> str:

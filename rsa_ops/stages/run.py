@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,8 +69,9 @@ class Run:
     @property
     def mlflow_command(self) -> str:
         """The command, or the address, that opens MLflow on this run's store."""
-        local = self.store.uri.startswith("sqlite:")
-        return f"mlflow ui --backend-store-uri {self.store.uri}" if local else self.store.uri
+        if not self.store.uri.startswith("sqlite:"):
+            return self.store.uri
+        return shlex.join([mlflow_program(), "ui", "--backend-store-uri", self.store.uri])
 
     def keep(self, record: Record, name: str) -> Path:
         """Write a record to the results and to the parent run's artifacts."""
@@ -116,6 +119,16 @@ def open_run(config: PipelineConfig, policy: Policy, folder: Path, work: Path, p
         raise
     finally:
         _end_quietly(run, status)
+
+
+def mlflow_program() -> str:
+    """What starts the `mlflow` of this Python: its name where the shell finds it, else its path."""
+    ours = Path(sys.executable).with_name("mlflow")
+    found = shutil.which("mlflow")
+    if found is not None and Path(found) == ours:
+        return "mlflow"
+    here = Path.cwd()
+    return str(ours.relative_to(here) if ours.is_relative_to(here) else ours)
 
 
 def tracking_uri(config: PipelineConfig, work: Path) -> str:
