@@ -63,7 +63,9 @@ def measure(words: list[str], work: str, limits: dict[str, int]) -> dict[str, An
 
 def portable(line: str, folder: Path) -> str:
     """A line of output without the places of this machine: as `make demo` in a fresh clone prints it."""
-    return line.rstrip().replace(str(folder.resolve()), "$PWD").replace(str(Path(sys.executable).parent), ".venv/bin")
+    return (
+        line.rstrip().replace(str(folder.resolve()), "$PWD").replace(str(Path(sys.executable).parent), ".venv/bin")
+    )
 
 
 def quote(record: dict[str, Any]) -> None:

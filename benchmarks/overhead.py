@@ -1,11 +1,14 @@
-"""What the pipeline itself costs: the command's start, a run with its stages emptied, and MLflow's share.
+"""What the pipeline itself costs: the command's start, a run with its stages emptied, MLflow's share, idle cores.
 
 Run: python benchmarks/overhead.py [WORK]  ->  benchmarks/results/overhead.json
 WORK is the working folder of a finished `rsa-ops demo` (default ./rsa-ops-demo); its trained cells are logged
-again to a fresh store to time MLflow against the training that they took.
+again to a fresh store to time MLflow against the training that they took, and its training split is batched
+again, sorted by length and at random, to count the padding.
 """
 
 import json
+import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -13,15 +16,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.execution.cached_map import Item, cached_map
 from rsa_ops.execution.key import content_key, library_versions
 from rsa_ops.execution.local import LocalExecutor
 from rsa_ops.execution.progress import Silent
 from rsa_ops.files import digest_folder, read_record, write_text
+from rsa_ops.models.base import resolve_base
+from rsa_ops.models.task import load_tokenizer
+from rsa_ops.models.trained import read_spec
+from rsa_ops.stages.config import read_pipeline
 from rsa_ops.stages.train import _facts
 from rsa_ops.tracking.runs import CellLog, RunFacts, end_run, start_run
 from rsa_ops.tracking.store import open_store
+from rsa_ops.training.cell import ARTIFACT
 
 HERE = Path(__file__).parent
 HEAVY = ("mlflow", "torch", "great_expectations", "transformers", "pandas")
@@ -72,11 +82,21 @@ def emptied_run() -> dict[str, Any]:
     return {"seconds": round(seconds, 2), "limit": 2.0, "cells": 2 * CELLS}
 
 
-def mlflow_share(demo: Path) -> dict[str, Any]:
-    """Seconds that logging the demo's trained cells takes, over the seconds that training them took."""
+def trained_cells(demo: Path) -> list[Path]:
+    """Folders of the demo's trained cells.
+
+    Raises:
+        SystemExit: there are none.
+    """
     folders = [file.parent for file in sorted((demo / "cells" / "train").glob("[!.]*/measurements.json"))]
     if not folders:
-        return {"skipped": f"no finished cells in {demo}; run `make demo` first"}
+        raise SystemExit(f"no finished cells in {demo}; run `make demo` first")
+    return folders
+
+
+def mlflow_share(demo: Path) -> dict[str, Any]:
+    """Seconds that logging the demo's trained cells takes, over the seconds that training them took."""
+    folders = trained_cells(demo)
     trained = sum(read_record(Measurements, folder / "measurements.json").wall_seconds for folder in folders)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -98,8 +118,39 @@ def mlflow_share(demo: Path) -> dict[str, Any]:
     }
 
 
+def cores_used(demo: Path) -> dict[str, Any]:
+    """CPU seconds over wall seconds of the demo's trainings, for all workers together; and the cores there are."""
+    cells = [read_record(Measurements, folder / "measurements.json") for folder in trained_cells(demo)]
+    busy = sum(cell.cpu_seconds for cell in cells) / sum(cell.wall_seconds for cell in cells)
+    workers = cells[0].workers
+    return {"busy_cores": round(busy * workers, 2), "cores": os.cpu_count(), "workers": workers}
+
+
+def padding(demo: Path) -> dict[str, Any]:
+    """Share of the tokens in the demo's training batches that are padding: as trained, and in random batches."""
+    import pandas as pd
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    trained = read_spec(trained_cells(demo)[0] / ARTIFACT)
+    table = pd.read_parquet(next((demo / "cells" / "validate").glob("[!.]*/train.parquet")))
+    tokenizer = load_tokenizer(resolve_base(trained.model.base).folder)
+    encoded = tokenizer(table["text"].tolist(), truncation=True, max_length=trained.model.max_length)["input_ids"]
+    lengths = [len(ids) for ids in encoded]
+    config, _, _ = read_pipeline(HERE.parent / "pipelines" / "incident-triage")
+    size = config.train.batch_size
+    orders = {"random": random.Random(1).sample(range(len(lengths)), len(lengths))}
+    sampler = LengthGroupedSampler(size, lengths=lengths, generator=torch.Generator().manual_seed(1))
+    orders["sorted_by_length"] = list(sampler)
+    found: dict[str, Any] = {}
+    for name, order in orders.items():
+        batches = [[lengths[row] for row in order[start : start + size]] for start in range(0, len(order), size)]
+        padded = sum(max(batch) * len(batch) for batch in batches)
+        found[name] = round(1 - sum(lengths) / padded, 4)
+    return found
+
+
 def main() -> None:
-    """Measure all three, print and write them."""
+    """Measure, print and write."""
     demo = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("rsa-ops-demo")
     record = {
         "script": "benchmarks/overhead.py",
@@ -107,6 +158,7 @@ def main() -> None:
         "help": help_seconds(),
         "emptied_run": emptied_run(),
         "mlflow": mlflow_share(demo),
+        "training": {**cores_used(demo), "padding_share": padding(demo)},
     }
     text = json.dumps(record, indent=2) + "\n"
     (HERE / "results").mkdir(exist_ok=True)

