@@ -101,7 +101,8 @@ def _run(gx: Any, context: Any, source: Any, batch: _Batch) -> list[Any]:
         gx.ValidationDefinition(name=batch.name, data=definition, suite=suite)
     )
     checkpoint = context.checkpoints.add(gx.Checkpoint(name=batch.name, validation_definitions=[validation]))
-    found = checkpoint.run(batch_parameters={"dataframe": batch.table})
+    name = gx.RunIdentifier(run_name=batch.name)
+    found = checkpoint.run(batch_parameters={"dataframe": batch.table}, run_id=name)
     return [result for run in found.run_results.values() for result in run.results]
 
 
