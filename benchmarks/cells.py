@@ -17,14 +17,15 @@ from rsa_ops.core.benchmark import CellScores
 from rsa_ops.core.cell import Cell
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.validation import Validation
-from rsa_ops.data.records import parse_record
 from rsa_ops.evaluation.benchmark import SCORES, BenchmarkTask, benchmark_cell
 from rsa_ops.execution.key import library_versions
 from rsa_ops.execution.local import Job, LocalExecutor
 from rsa_ops.files import read_record
 from rsa_ops.models.base import resolve_base
+from rsa_ops.stages.benchmark import benchmark_task
 from rsa_ops.stages.config import PipelineConfig, read_pipeline
 from rsa_ops.stages.run import PRELOAD, split_machine
+from rsa_ops.stages.train import train_task
 from rsa_ops.training.cell import ARTIFACT, MEASUREMENTS, TrainTask, train_cell
 
 
@@ -40,30 +41,11 @@ def tasks(
 ) -> tuple[TrainTask, BenchmarkTask]:
     """What `attempt` needs to train a cell and to score it on `split`."""
     validation = read_record(Validation, data / "validation.json")
-    train = TrainTask(
-        cell=cell,
-        arm=config.train.arms[cell.arm],
-        train=config.train,
-        model=config.model,
-        task=config.task,
-        labels=validation.labels,
-        train_file=data / "train.parquet",
-        data_digest=validation.split("train").digest,
-        base_digest=resolve_base(config.model.base).digest,
-        workers=workers,
-        threads=threads,
+    base = resolve_base(config.model.base).digest
+    return (
+        train_task(config, validation, data, cell, base, workers=workers, threads=threads),
+        benchmark_task(config, validation, data, cell, data, threads=threads, split=split),
     )
-    judge = BenchmarkTask(
-        cell=cell,
-        artifact=data,
-        base=config.model.base,
-        test_file=data / f"{split}.parquet",
-        test_digest=validation.split(split).digest,
-        config=config.benchmark,
-        threads=threads,
-        read_record=parse_record,
-    )
-    return train, judge
 
 
 def row(folder: Path) -> dict[str, Any]:

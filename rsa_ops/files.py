@@ -114,7 +114,7 @@ def clear_leftovers(path: Path) -> None:
     prefix = _leftover_prefix(path)
     for left in path.parent.glob(f"{glob.escape(prefix)}*"):
         pid = left.name.removeprefix(prefix).partition(".")[0]
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not process_alive(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -123,14 +123,15 @@ def _leftover_prefix(path: Path) -> str:
     return f".{path.name}.{socket.gethostname()}."
 
 
-def _alive(pid: int) -> bool:
+def process_alive(pid: int) -> bool:
+    """Whether a process of this machine has this id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass  # somebody else's, and alive
-    return True
+    return pid > 0  # 0 and below name groups
 
 
 def digest_file(path: Path) -> Digest:

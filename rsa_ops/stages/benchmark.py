@@ -7,14 +7,16 @@ from pathlib import Path
 
 from rsa_ops.core.benchmark import CellScores
 from rsa_ops.core.cell import Cell
+from rsa_ops.core.validation import Validation
 from rsa_ops.data.records import parse_record
 from rsa_ops.evaluation.benchmark import PREDICTIONS, SCORES, BenchmarkTask, benchmark_cell
 from rsa_ops.execution.cached_map import Item, cached_map
 from rsa_ops.execution.key import content_key
 from rsa_ops.files import digest_folder, read_record
+from rsa_ops.stages.config import PipelineConfig
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.train import Trained
-from rsa_ops.stages.validate import Data
+from rsa_ops.stages.validate import Data, split_file
 from rsa_ops.tracking.runs import CellLog, RunFacts
 
 
@@ -59,16 +61,32 @@ def score_artifacts(run: Run, data: Data, artifacts: list[tuple[Cell, Path]], st
     return tuple(Scored(found.folder, read_record(CellScores, found.folder / SCORES)) for found in results)
 
 
-def _item(run: Run, data: Data, cell: Cell, artifact: Path, stage: str) -> Item:
-    task = BenchmarkTask(
+def benchmark_task(
+    config: PipelineConfig,
+    validation: Validation,
+    data: Path,
+    cell: Cell,
+    artifact: Path,
+    *,
+    threads: int,
+    split: str,
+) -> BenchmarkTask:
+    """What a worker needs to score `artifact` on the file of `split` in `data`."""
+    return BenchmarkTask(
         cell=cell,
         artifact=artifact,
-        base=run.config.model.base,
-        test_file=data.split_file("test"),
-        test_digest=data.validation.split("test").digest,
-        config=run.config.benchmark,
-        threads=run.threads,
+        base=config.model.base,
+        test_file=split_file(data, split),
+        test_digest=validation.split(split).digest,
+        config=config.benchmark,
+        threads=threads,
         read_record=parse_record,
+    )
+
+
+def _item(run: Run, data: Data, cell: Cell, artifact: Path, stage: str) -> Item:
+    task = benchmark_task(
+        run.config, data.validation, data.folder, cell, artifact, threads=run.threads, split="test"
     )
     settings = {"cell": cell.model_dump(mode="json"), "benchmark": task.config.model_dump(mode="json")}
     return Item(

@@ -17,7 +17,7 @@ from rsa_ops.core.record import Record
 from rsa_ops.errors import RsaOpsError
 from rsa_ops.execution.local import LocalExecutor
 from rsa_ops.execution.progress import Progress
-from rsa_ops.files import write_record
+from rsa_ops.files import process_alive, write_record
 from rsa_ops.gates.policy import Policy
 from rsa_ops.stages.config import PipelineConfig
 from rsa_ops.tracking.context import source_tags
@@ -97,7 +97,7 @@ def open_run(config: PipelineConfig, policy: Policy, folder: Path, work: Path, p
     progress.stage("store", uri)
     store = open_store(uri, config.name, work / "artifacts")
     host = socket.gethostname()
-    sweep_stale(store, _alive, host)
+    sweep_stale(store, process_alive, host)
     tags = {"pipeline": config.name, "host": host, "driver_pid": str(os.getpid()), "version": rsa_ops.__version__}
     run_id = start_run(store, config.name, {**tags, **source_tags(folder)})
     workers, threads = split_machine(config)
@@ -158,16 +158,6 @@ def split_machine(config: PipelineConfig) -> tuple[int, int]:
 
 def _has_gpu() -> bool:
     return any(Path(place).exists() for place in ("/dev/nvidia0", "/dev/nvidiactl", "/proc/driver/nvidia/version"))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
 
 
 def _end_quietly(run: Run, status: str) -> None:

@@ -17,18 +17,19 @@ from rsa_ops.core.validation import Validation
 from rsa_ops.costs.config import CostConfig
 from rsa_ops.costs.pricebook import load_book
 from rsa_ops.costs.tco import total_cost
-from rsa_ops.data.records import parse_record
 from rsa_ops.data.validate import validate as validate_data
 from rsa_ops.errors import ConfigError, Problem, UsageError
-from rsa_ops.evaluation.benchmark import BenchmarkTask, benchmark_cell
+from rsa_ops.evaluation.benchmark import benchmark_cell
 from rsa_ops.evaluation.matrix import Matrix, clean_rows, read_scores, require_same_examples, score_matrix
 from rsa_ops.execution.progress import Progress
 from rsa_ops.files import digest_file, fresh_folder, read_record
 from rsa_ops.models.base import resolve_base
 from rsa_ops.models.trained import read_spec
+from rsa_ops.stages.benchmark import benchmark_task
 from rsa_ops.stages.config import PipelineConfig, read_pipeline
+from rsa_ops.stages.train import train_task
 from rsa_ops.stats import artifact_noninferiority, mean_estimate, noninferiority
-from rsa_ops.training.cell import TrainTask, train_cell
+from rsa_ops.training.cell import train_cell
 
 
 def validate_alone(place: Path, out: Path, progress: Progress) -> Validation:
@@ -51,16 +52,12 @@ def train_alone(place: Path, arm: str, seed: int, data: Path, out: Path, progres
         raise ConfigError("pipeline.yaml", (Problem("train.arms", what),))
     validation = read_record(Validation, data / "validation.json")
     progress.stage("train", f"{arm}, seed {seed}")
-    job = TrainTask(
-        cell=Cell(arm=arm, seed=seed),
-        arm=config.train.arms[arm],
-        train=config.train,
-        model=config.model,
-        task=config.task,
-        labels=validation.labels,
-        train_file=data / "train.parquet",
-        data_digest=validation.split("train").digest,
-        base_digest=resolve_base(config.model.base, expected=config.model.base_digest).digest,
+    job = train_task(
+        config,
+        validation,
+        data,
+        Cell(arm=arm, seed=seed),
+        resolve_base(config.model.base, expected=config.model.base_digest).digest,
         workers=1,
         threads=_threads(config),
     )
@@ -74,16 +71,7 @@ def benchmark_alone(place: Path, model: Path, data: Path, out: Path, progress: P
     validation = read_record(Validation, data / "validation.json")
     spec = read_spec(model)
     progress.stage("benchmark", f"{spec.cell.name}, {validation.split('test').rows} examples")
-    job = BenchmarkTask(
-        cell=spec.cell,
-        artifact=model,
-        base=config.model.base,
-        test_file=data / "test.parquet",
-        test_digest=validation.split("test").digest,
-        config=config.benchmark,
-        threads=_threads(config),
-        read_record=parse_record,
-    )
+    job = benchmark_task(config, validation, data, spec.cell, model, threads=_threads(config), split="test")
     with fresh_folder(out) as folder:
         return benchmark_cell(job, folder, lambda share, words: progress.update(spec.cell.name, share, words))
 

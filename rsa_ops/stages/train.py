@@ -9,12 +9,14 @@ from pathlib import Path
 from rsa_ops.core.cell import Cell
 from rsa_ops.core.digest import Digest
 from rsa_ops.core.measurements import Measurements
+from rsa_ops.core.validation import Validation
 from rsa_ops.execution.cached_map import Item, cached_map
 from rsa_ops.execution.key import content_key
 from rsa_ops.files import read_record
 from rsa_ops.models.base import BaseModel, resolve_base
+from rsa_ops.stages.config import PipelineConfig
 from rsa_ops.stages.run import Run
-from rsa_ops.stages.validate import Data
+from rsa_ops.stages.validate import Data, split_file
 from rsa_ops.tracking.runs import CellLog, RunFacts
 from rsa_ops.training.cell import ARTIFACT, HISTORY, MEASUREMENTS, TrainTask, train_cell
 
@@ -67,18 +69,40 @@ def train_log(run: Run) -> CellLog:
     return CellLog(run.store, run.run_id, "train", _facts)
 
 
-def _item(run: Run, data: Data, base: BaseModel, cell: Cell) -> Item:
-    config = run.config
-    task = TrainTask(
+def train_task(
+    config: PipelineConfig,
+    validation: Validation,
+    data: Path,
+    cell: Cell,
+    base: Digest,
+    *,
+    workers: int,
+    threads: int,
+) -> TrainTask:
+    """What a worker needs to train `cell` on the split files in `data`, on a base model of this digest."""
+    return TrainTask(
         cell=cell,
         arm=config.train.arms[cell.arm],
         train=config.train,
         model=config.model,
         task=config.task,
-        labels=data.validation.labels,
-        train_file=data.split_file("train"),
-        data_digest=data.validation.split("train").digest,
-        base_digest=base.digest,
+        labels=validation.labels,
+        train_file=split_file(data, "train"),
+        data_digest=validation.split("train").digest,
+        base_digest=base,
+        workers=workers,
+        threads=threads,
+    )
+
+
+def _item(run: Run, data: Data, base: BaseModel, cell: Cell) -> Item:
+    config = run.config
+    task = train_task(
+        config,
+        data.validation,
+        data.folder,
+        cell,
+        base.digest,
         workers=run.executor.workers,
         threads=run.threads,
     )

@@ -29,9 +29,10 @@ class Data:
     folder: Path
     validation: Validation
 
-    def split_file(self, name: str) -> Path:
-        """The Parquet file of a split."""
-        return self.folder / f"{name}.parquet"
+
+def split_file(data: Path, name: str) -> Path:
+    """The Parquet file of a split, in a folder of validated data."""
+    return data / f"{name}.parquet"
 
 
 def validate(run: Run) -> Data:
