@@ -1,6 +1,8 @@
 """One learning rate an arm for a pipeline: each tried on the validation split, which no verdict looks at.
 
-Run: python benchmarks/learning_rates.py [PIPELINE]  ->  benchmarks/results/learning_rates_<pipeline>.json
+Run: python benchmarks/learning_rates.py [PIPELINE [DATA]]  ->  benchmarks/results/learning_rates_<name>.json
+PIPELINE is a folder (default: that of incident-triage). DATA is a folder that `rsa-ops validate` wrote, for machines
+without Great Expectations; without it the pipeline's data is validated with VALIDATION_ROWS validation rows.
 One rule for every arm: 0.3, 1 and 3 times its rate in pipeline.yaml, with the same seeds, epochs and rows; where
 the best is the lowest or the highest of these, the next one beyond it is tried too, until the best lies inside.
 """
@@ -108,23 +110,31 @@ def search(config: PipelineConfig, data: Path, home: Path, metric: str) -> Score
     return found
 
 
-def main() -> None:
-    """Search, and write mean scores over seeds and the best rate of each arm."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "incident-triage"
-    config, _, home = read_pipeline(HERE.parent / "pipelines" / name)
-    metric = PRIMARY[config.task]
+def validated(config: PipelineConfig, home: Path, folder: Path) -> Path:
+    """The pipeline's data, with as many validation rows as a search needs."""
     sample = config.data.sample
     if sample is not None:
         sample = sample.model_copy(update={"validation": VALIDATION_ROWS[config.task]})
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data"
-        data.mkdir()
-        validate(config.data.model_copy(update={"sample": sample}), config.task, data, lambda _: None, home)
-        found = search(lighter(config), data, Path(folder) / "tries", metric)
+    data = folder / "data"
+    data.mkdir()
+    validate(config.data.model_copy(update={"sample": sample}), config.task, data, lambda _: None, home)
+    return data
+
+
+def main() -> None:
+    """Search, and write mean scores over seeds and the best rate of each arm."""
+    words = [Path(word) for word in sys.argv[1:]]
+    config, _, home = read_pipeline(words[0] if words else HERE.parent / "pipelines" / "incident-triage")
+    metric = PRIMARY[config.task]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = words[1] if len(words) > 1 else validated(config, home, folder)
+        found = search(lighter(config), data, folder / "tries", metric)
         rows = read_record(Validation, data / "validation.json")
     record: dict[str, Any] = {
-        "script": f"benchmarks/learning_rates.py {name}",
+        "script": f"benchmarks/learning_rates.py {config.name}",
         "versions": library_versions(),
+        "device": device(),
         "seeds": SEEDS,
         "training_rows": rows.split("train").rows,
         "validation_rows": rows.split("validation").rows,
@@ -136,8 +146,15 @@ def main() -> None:
             for rate, scores in sorted(rates.items())
         ],
     }
-    (HERE / "results" / f"learning_rates_{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    (HERE / "results" / f"learning_rates_{config.name}.json").write_text(json.dumps(record, indent=2) + "\n")
     print(record["best"])
+
+
+def device() -> str:
+    """The card's name, or `CPU`."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
 if __name__ == "__main__":
