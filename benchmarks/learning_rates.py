@@ -1,7 +1,7 @@
 """One learning rate an arm for a pipeline: each tried on the validation split, which no verdict looks at.
 
 Run: python benchmarks/learning_rates.py [PIPELINE [DATA]]  ->  benchmarks/results/learning_rates_<name>.json
-PIPELINE is a folder (default: that of incident-triage). DATA is a folder that `rsa-ops validate` wrote, for machines
+PIPELINE is a folder (default: incident-triage). DATA is a folder that `rsa-ops validate` wrote, for a machine
 without Great Expectations; without it the pipeline's data is validated with VALIDATION_ROWS validation rows.
 One rule for every arm: 0.3, 1 and 3 times its rate in pipeline.yaml, with the same seeds, epochs and rows; where
 the best is the lowest or the highest of these, the next one beyond it is tried too, until the best lies inside.

@@ -134,9 +134,9 @@ def _context(question: Question, table: pd.DataFrame, found: Inferred, embedded:
 
 
 def _rate(value: float) -> str:
-    """`2.7e-3`: with a point, because YAML reads `3e-3` as text."""
-    digits, _, power = f"{value:.1e}".partition("e")
-    return f"{digits}e{int(power)}"
+    """`2.7e-3`, `6.67e-4`: three figures, and always a point, because YAML reads `3e-3` as text."""
+    digits, _, power = f"{value:.2e}".partition("e")
+    return f"{digits.removesuffix('0')}e{int(power)}"
 
 
 def _base(question: Question) -> str:

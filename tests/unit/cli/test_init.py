@@ -12,7 +12,9 @@ import yaml
 
 from rsa_ops.errors import ExitCode
 from rsa_ops.models.base import ASSETS
+from rsa_ops.models.task import Task
 from rsa_ops.stages.config import read_pipeline
+from rsa_ops.stages.project import COPIED
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "data"
@@ -63,13 +65,19 @@ def test_a_project_is_whole_and_its_settings_are_read_without_a_problem(tmp_path
     assert policy.champion_rules
 
 
-def test_it_starts_from_the_settings_of_the_embedded_pipeline(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["classification", "generation"])
+def test_it_starts_from_the_settings_of_the_embedded_pipeline(tmp_path: Path, task: Task) -> None:
     tickets(tmp_path)
-    run_cli("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label", cwd=tmp_path)
+    words = (
+        ("--source", "text", "--target", "label")
+        if task == "generation"
+        else ("--text", "text", "--label", "label")
+    )
+    run_cli("init", "mine", "--task", task, "--data", "tickets.csv", *words, cwd=tmp_path)
     ours, _, _ = read_pipeline(tmp_path / "mine")
-    embedded, _, _ = read_pipeline(ROOT / "pipelines" / "incident-triage")
+    embedded, _, _ = read_pipeline(ROOT / "pipelines" / COPIED[task])
     for name, arm in embedded.train.arms.items():
-        assert ours.train.arms[name].learning_rate == pytest.approx(arm.learning_rate, rel=0.05), name
+        assert ours.train.arms[name].learning_rate == arm.learning_rate, name
     for setting in ("epochs", "batch_size", "head_learning_rate"):
         assert getattr(ours.train, setting) == getattr(embedded.train, setting), setting
 
