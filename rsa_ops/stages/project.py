@@ -110,7 +110,10 @@ def _context(question: Question, table: pd.DataFrame, found: Inferred, embedded:
         "epochs": f"{embedded.train.epochs:g}",
         "batch_size": embedded.train.batch_size,
         "head_learning_rate": _rate(embedded.train.head_learning_rate),
-        "rates": {name: _rate(arm.learning_rate) for name, arm in embedded.train.arms.items()},
+        "arms": {
+            name: {"method": arm.method, "rate": _rate(arm.learning_rate), "options": arm.options}
+            for name, arm in embedded.train.arms.items()
+        },
         "benchmark_batch_size": embedded.benchmark.batch_size,
         "robustness_examples": embedded.benchmark.robustness_examples,
         "latency_examples": embedded.benchmark.latency_examples,

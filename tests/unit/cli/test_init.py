@@ -76,8 +76,7 @@ def test_it_starts_from_the_settings_of_the_embedded_pipeline(tmp_path: Path, ta
     run_cli("init", "mine", "--task", task, "--data", "tickets.csv", *words, cwd=tmp_path)
     ours, _, _ = read_pipeline(tmp_path / "mine")
     embedded, _, _ = read_pipeline(ROOT / "pipelines" / COPIED[task])
-    for name, arm in embedded.train.arms.items():
-        assert ours.train.arms[name].learning_rate == arm.learning_rate, name
+    assert ours.train.arms == embedded.train.arms
     for setting in ("epochs", "batch_size", "head_learning_rate"):
         assert getattr(ours.train, setting) == getattr(embedded.train, setting), setting
 
