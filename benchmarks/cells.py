@@ -55,6 +55,7 @@ def row(folder: Path) -> dict[str, Any]:
         "arm": took.cell.arm,
         "seed": took.cell.seed,
         "device": took.device,
+        "learning_rate": took.learning_rate,
         "train_seconds": round(took.wall_seconds, 2),
         "selection_seconds": round(took.selection_seconds, 2),
         "tokens_per_second": round(took.tokens / took.wall_seconds),
