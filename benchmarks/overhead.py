@@ -16,23 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from rsa_ops.core.measurements import Measurements
-from rsa_ops.execution.cached_map import Item, cached_map
-from rsa_ops.execution.key import content_key, library_versions
-from rsa_ops.execution.local import LocalExecutor
-from rsa_ops.execution.progress import Silent
-from rsa_ops.files import digest_folder, read_record, write_text
-from rsa_ops.models.base import resolve_base
-from rsa_ops.models.task import load_tokenizer
-from rsa_ops.models.trained import read_spec
-from rsa_ops.stages.config import read_pipeline
-from rsa_ops.stages.train import _facts
-from rsa_ops.tracking.runs import CellLog, RunFacts, end_run, start_run
-from rsa_ops.tracking.store import open_store
-from rsa_ops.training.cell import ARTIFACT
-
+# The workers import this script again, as they import the command's light main module in a real run. What is heavy
+# is therefore imported where it is used; imports are measured by `help_seconds` alone.
 HERE = Path(__file__).parent
 HEAVY = ("mlflow", "torch", "great_expectations", "transformers", "pandas")
 CELLS = 9
@@ -58,17 +43,26 @@ def help_seconds() -> dict[str, Any]:
 
 def empty_work(task: object, folder: Path, progress: object) -> None:
     """A stage that does nothing but leave a file."""
+    from rsa_ops.files import write_text
+
     del progress
     write_text(folder / "nothing.txt", f"{task}\n")
 
 
 def emptied_run() -> dict[str, Any]:
     """The demo's grid (9 cells trained, 9 benchmarked) with empty work, in a store that exists already."""
+    from rsa_ops.execution.cached_map import Item, cached_map
+    from rsa_ops.execution.key import content_key
+    from rsa_ops.execution.local import LocalExecutor
+    from rsa_ops.execution.progress import Silent
+    from rsa_ops.tracking.runs import CellLog, RunFacts, end_run, start_run
+    from rsa_ops.tracking.store import open_store
+
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         uri = f"sqlite:///{work / 'mlflow.db'}"
         open_store(uri, "warm-up", work / "artifacts")  # creating the database is MLflow's, once in a store's life
-        executor = LocalExecutor(2, work / "logs")
+        executor = LocalExecutor(2, work / "logs", ("rsa_ops.execution.worker",))
         executor.run([], Silent())
         start = time.perf_counter()
         store = open_store(uri, "emptied", work / "artifacts")
@@ -96,6 +90,13 @@ def trained_cells(demo: Path) -> list[Path]:
 
 def mlflow_share(demo: Path) -> dict[str, Any]:
     """Seconds that logging the demo's trained cells takes, over the seconds that training them took."""
+    from rsa_ops.core.measurements import Measurements
+    from rsa_ops.execution.key import content_key
+    from rsa_ops.files import digest_folder, read_record
+    from rsa_ops.stages.train import _facts
+    from rsa_ops.tracking.runs import CellLog, start_run
+    from rsa_ops.tracking.store import open_store
+
     folders = trained_cells(demo)
     trained = sum(read_record(Measurements, folder / "measurements.json").wall_seconds for folder in folders)
     with tempfile.TemporaryDirectory() as name:
@@ -120,6 +121,9 @@ def mlflow_share(demo: Path) -> dict[str, Any]:
 
 def cores_used(demo: Path) -> dict[str, Any]:
     """CPU seconds over wall seconds of the demo's trainings, for all workers together; and the cores there are."""
+    from rsa_ops.core.measurements import Measurements
+    from rsa_ops.files import read_record
+
     cells = [read_record(Measurements, folder / "measurements.json") for folder in trained_cells(demo)]
     busy = sum(cell.cpu_seconds for cell in cells) / sum(cell.wall_seconds for cell in cells)
     workers = cells[0].workers
@@ -129,7 +133,14 @@ def cores_used(demo: Path) -> dict[str, Any]:
 def padding(demo: Path) -> dict[str, Any]:
     """Share of the tokens in the demo's training batches that are padding: as trained, and in random batches."""
     import pandas as pd
+    import torch
     from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    from rsa_ops.models.base import resolve_base
+    from rsa_ops.models.task import load_tokenizer
+    from rsa_ops.models.trained import read_spec
+    from rsa_ops.stages.config import read_pipeline
+    from rsa_ops.training.cell import ARTIFACT
 
     trained = read_spec(trained_cells(demo)[0] / ARTIFACT)
     table = pd.read_parquet(next((demo / "cells" / "validate").glob("[!.]*/train.parquet")))
@@ -151,6 +162,8 @@ def padding(demo: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print and write."""
+    from rsa_ops.execution.key import library_versions
+
     demo = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("rsa-ops-demo")
     record = {
         "script": "benchmarks/overhead.py",
