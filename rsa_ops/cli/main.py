@@ -38,10 +38,16 @@ def _run() -> int:
     except RsaOpsError as error:
         return _complain(error.message, error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", "Finished work is kept; the same command goes on.", ExitCode.INTERRUPTED)
+        return _interrupted()
     except Exception as error:
         return _unexpected(error)
+    if code == ExitCode.INTERRUPTED:  # typer makes a Ctrl-C into this code, and says nothing
+        return _interrupted()
     return int(code) if isinstance(code, int) else int(ExitCode.DONE)
+
+
+def _interrupted() -> int:
+    return _complain("interrupted", "Finished work is kept; the same command goes on.", ExitCode.INTERRUPTED)
 
 
 def _unexpected(error: Exception) -> int:

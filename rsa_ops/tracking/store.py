@@ -46,7 +46,8 @@ def open_store(uri: str, experiment: str, artifacts: Path) -> Store:
     import logging
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    # It logs a traceback of every database error before it raises the error, which `store_errors` explains.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with store_errors(uri), disk_errors(artifacts):
         from mlflow import MlflowClient
 

@@ -101,3 +101,17 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 def test_every_linked_file_is_there() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_committed_measurements_keep_their_limits() -> None:
+    results = ROOT / "benchmarks" / "results"
+    overhead = json.loads((results / "overhead.json").read_text(encoding="utf-8"))
+    assert overhead["help"]["seconds"] <= overhead["help"]["limit"] == 0.5
+    assert overhead["help"]["heavy_imports"] == []
+    assert overhead["emptied_run"]["seconds"] <= overhead["emptied_run"]["limit"] == 2.0
+    assert overhead["mlflow"]["share"] <= overhead["mlflow"]["limit"] == 0.01
+    for name, limits in (("demo", {"cold": 480, "warm": 20}), ("run_incident-report", {"cold": 900})):
+        measured = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+        assert measured["limits"] == limits
+        for key, limit in limits.items():
+            assert measured["seconds"][key] <= limit, (name, key)

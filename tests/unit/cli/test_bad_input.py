@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -176,6 +179,64 @@ def test_a_bug_says_that_it_is_one(tmp_path: Path) -> None:
     done = run_cli("run", home, "--work", "work", cwd=tmp_path)
     assert done.returncode == ExitCode.BUG
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on_and_marks_the_run_as_killed(tmp_path: Path) -> None:
+    home = project(tmp_path)
+    (home / "pipeline.py").write_text(
+        textwrap.dedent(
+            """
+            import time
+            from pathlib import Path
+
+            def pipeline(run):
+                Path("ready").write_text(run.run_id)
+                time.sleep(60)
+            """
+        )
+    )
+    command = [sys.executable, "-m", "rsa_ops.cli", "run", str(home), "--work", "work"]
+    run = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "ready").exists():
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == ExitCode.INTERRUPTED
+    assert "interrupted" in said
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
+    with sqlite3.connect(tmp_path / "work" / "mlflow.db") as store:
+        assert store.execute("SELECT status FROM runs").fetchall() == [("KILLED",)]
+
+
+def test_a_database_that_another_program_locks_in_the_middle_is_a_conflict(tmp_path: Path) -> None:
+    home = project(tmp_path)
+    (home / "pipeline.py").write_text(
+        textwrap.dedent(
+            """
+            import sqlite3
+            from sqlalchemy import event
+            from sqlalchemy.engine import Engine
+
+            @event.listens_for(Engine, "before_cursor_execute", retval=True)
+            def wait_a_tenth_of_a_second(connection, cursor, statement, parameters, context, many):
+                return statement.replace("busy_timeout = 20000", "busy_timeout = 100"), parameters
+
+            def pipeline(run):
+                run.store.client._tracking_client.store.engine.dispose()  # the next connection waits less
+                other = sqlite3.connect(run.work / "mlflow.db", isolation_level=None)
+                other.execute("BEGIN IMMEDIATE")
+                run.tag({"never": "written"})
+            """
+        )
+    )
+    done = run_cli("run", home, "--work", "work", cwd=tmp_path)
+    refused(done, ExitCode.CONFLICT, "is locked by another program", "run again")
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path) -> None:
