@@ -20,6 +20,7 @@ from rsa_ops.core.validation import Validation
 from rsa_ops.evaluation.benchmark import SCORES, BenchmarkTask, benchmark_cell
 from rsa_ops.execution.key import library_versions
 from rsa_ops.execution.local import Job, LocalExecutor
+from rsa_ops.execution.progress import Silent
 from rsa_ops.files import read_record
 from rsa_ops.models.base import resolve_base
 from rsa_ops.stages.benchmark import benchmark_task
@@ -71,17 +72,8 @@ def row(folder: Path) -> dict[str, Any]:
     }
 
 
-class Lines:
+class Lines(Silent):
     """One line for each cell that ended."""
-
-    def stage(self, name: str, words: str) -> None:
-        """Nothing."""
-
-    def note(self, words: str) -> None:
-        """Nothing."""
-
-    def update(self, job: str, share: float, words: str) -> None:
-        """Nothing."""
 
     def finish(self, job: str, words: str) -> None:
         """One line."""

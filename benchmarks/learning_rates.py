@@ -3,8 +3,9 @@
 Run: python benchmarks/learning_rates.py [PIPELINE [DATA]]  ->  benchmarks/results/learning_rates_<name>.json
 PIPELINE is a folder (default: incident-triage). DATA is a folder that `rsa-ops validate` wrote, for a machine
 without Great Expectations; without it the pipeline's data is validated with VALIDATION_ROWS validation rows.
-One rule for every arm: 0.3, 1 and 3 times its rate in pipeline.yaml, with the same seeds, epochs and rows; where
-the best is the lowest or the highest of these, the next one beyond it is tried too, until the best lies inside.
+One rule for every arm: a third of, once and three times its rate in pipeline.yaml, with the same seeds, epochs and
+rows; where the best is the lowest or the highest of these, the next one beyond it is tried too, until the best lies
+inside.
 """
 
 import json
