@@ -88,15 +88,16 @@ class BlockGradient(torch.autograd.Function):
         ctx.stamp, ctx.count = stamp, None if stamp is None else stamp.count
         # A view made here would forbid the caller to change it in place, as nn.ReLU(inplace=True) does; the tensor
         # under this one is seen by nobody else.
-        return torch.ops.aten._unsafe_view(output, output.shape)  # noqa: SLF001  the operator has no other name
+        unseen: Tensor = torch.ops.aten._unsafe_view(output, output.shape)  # noqa: SLF001  it has no other name
+        return unseen
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: D102
         if ctx.stamp is not None and ctx.stamp.count != ctx.count:
             raise RuntimeError(
-                "a resident Robust Sparse Adapter was switched, disabled, changed or reloaded between a forward pass "
-                "and its backward pass, which would give wrong gradients. Finish backward first, or use "
+                "a resident Robust Sparse Adapter was switched, disabled, changed or reloaded between a forward "
+                "pass and its backward pass, which would give wrong gradients. Finish backward first, or use "
                 "RsaConfig(mode='additive')."
             )
         picked, scale, rows, columns = ctx.saved_tensors

@@ -35,6 +35,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     adapter_layer_names = ("rsa_delta",)
     other_param_names = ()
+    base_layer: Any
+    quantization_backend: Any
 
     def __init__(self, base_layer: nn.Module, features: tuple[int, int]) -> None:
         """Wrap `base_layer`; `features` is (in, out)."""
@@ -50,7 +52,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self._originals: dict[str, Tensor] = {}
         self._stay: Stay | None = None
         self._stamp = Stamp()
-        self.register_state_dict_pre_hook(_vacate)
+        self.register_state_dict_pre_hook(_vacate)  # type: ignore[no-untyped-call]
 
     def add(self, adapter_name: str, config: RsaConfig, delta: RsaDelta) -> None:
         """Add an adapter with zero values."""
@@ -61,7 +63,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.vacate()
         self.rsa_delta[adapter_name] = delta
         self._modes[adapter_name] = config.mode
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+        self.set_adapter(self._active(), inference_mode=config.inference_mode)
 
     def delta(self, adapter_name: str) -> RsaDelta:
         """The adapter's values and places; KeyError when this layer does not carry it."""
@@ -81,7 +83,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         if self._stay is not None and self._stay.name == adapter_name:
             entries = self._stay.originals
         else:
-            entries = read_entries(self._matrix(), delta.layout, delta.rows, delta.columns)
+            entries = read_entries(self.matrix(), delta.layout, delta.rows, delta.columns)
         yield from delta.blocks(entries)
 
     @property
@@ -97,7 +99,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """Make the base weight hold what it should: the one active adapter, or none."""
         wanted = self._tenant()
         stay = self._stay
-        if stay is not None and (stay.name != wanted or stay.moved() or stay.delta is not self.delta(stay.name)):
+        if stay is not None and (stay.name != wanted or stay.moved()):
             self.vacate()
             stay = None
         if stay is not None:
@@ -119,8 +121,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             if obstacle(self.base_layer) is not None:
                 raise RuntimeError(
                     f"adapter {self._stay.name!r} is resident, and the base can not be put back: "
-                    f"{obstacle(self.base_layer)}. Shard or convert the model before its first forward pass, or use "
-                    "RsaConfig(mode='additive')."
+                    f"{obstacle(self.base_layer)}. Shard or convert the model before its first forward pass, or "
+                    "use RsaConfig(mode='additive')."
                 )
             leave(self.base_layer, self._stay)
             release(self, self._stay.delta)
@@ -129,9 +131,10 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def _tenant(self) -> str | None:
         """The adapter that should be resident."""
-        if self._disable_adapters or self.merged or len(self.active_adapters) != 1:
+        active = self._active()
+        if self._disable_adapters or self.merged or len(active) != 1:
             return None
-        name = self.active_adapters[0]
+        name = active[0]
         if name not in self.rsa_delta or self._modes[name] == "additive":
             return None
         reason = "its weight is tied" if self.tied else obstacle(self.base_layer)
@@ -146,7 +149,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """As `nn.Module.train`; also writes values anew that were changed behind the version counters."""
         super().train(mode)
         if self._stay is not None and obstacle(self.base_layer) is None:
-            self._stay.seen = ()
+            self._stay.seen = (-1, *self._stay.seen[1:])
             self.settle()
         return self
 
@@ -166,6 +169,9 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             self.vacate()
         self._modes.pop(adapter_name, None)
         super().delete_adapter(adapter_name)
+
+    def _active(self) -> list[str]:
+        return cast("list[str]", self.active_adapters)
 
     def _resettle(self) -> None:
         if self._stay is not None:
@@ -191,7 +197,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     @torch.no_grad()
     def _merge_entries(self, name: str, delta: RsaDelta, *, safe: bool) -> None:
-        matrix = self._matrix()
+        matrix = self.matrix()
         original = read_entries(matrix, delta.layout, delta.rows, delta.columns)
         values = delta.values()
         # One rounding: the sum is taken in the wider of the two types, then stored in the base's.
@@ -206,7 +212,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     @torch.no_grad()
     def _merge_quantised(self, name: str, delta: RsaDelta) -> None:
-        backend = cast("Any", self.quantization_backend)
+        backend = self.quantization_backend
         if not backend.supports_merge:
             raise TypeError(
                 f"merge of adapter {name!r}: {backend.backend_name} weights can not be written. Load the base in "
@@ -214,8 +220,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             )
         # The quantised parameter itself is kept: unmerging by subtraction would quantise a second time.
         self._originals[name] = self.base_layer.weight
-        dense = self.get_base_weight()
-        self.set_base_weight((dense.float() + delta.dense()).to(dense.dtype))
+        dense = self.matrix()
+        backend.set_base_weight(self, (dense.float() + delta.dense()).to(dense.dtype))
 
     @torch.no_grad()
     def unmerge(self) -> None:
@@ -229,11 +235,14 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             if self.quantization_backend is not None:
                 self.base_layer.weight = original
                 continue
-            matrix = self._matrix()
+            matrix = self.matrix()
             write_entries(matrix, delta.layout, delta.rows, delta.columns, original.to(matrix))
 
-    def _matrix(self) -> Tensor:
-        return matrix_of(self.base_layer).detach()
+    def matrix(self) -> Tensor:
+        """The base's weight as [out, in], as it is now: a view, or a dequantised copy."""
+        if self.quantization_backend is None:
+            return matrix_of(self.base_layer).detach()
+        return cast("Tensor", self.quantization_backend.get_base_weight(self.base_layer)).detach()
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """[..., in] -> [..., out]. Further arguments go to the base layer, as PEFT's layers do it."""
@@ -257,7 +266,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             return learning
         if self.quantization_backend is not None:
             result = self.quantization_backend.maybe_clone_base_result(result)
-        for name in cast("list[str]", self.active_adapters):
+        for name in self._active():
             if name in self.rsa_delta:
                 result = result + self.rsa_delta[name](x).to(result.dtype)
         return result

@@ -1,13 +1,15 @@
 """Resident adapters: values written into the frozen weight, and everything that keeps this from doing harm.
 
-While an adapter is resident, the weight of its layer holds `base + values` at the adapter's places, and the originals
-are kept aside, so that leaving restores every bit. The forward pass is then the frozen layer's. What must stay true:
+While an adapter is resident, the weight of its layer holds `base + values` at the adapter's places, and the
+originals are kept aside, so that leaving restores every bit. The forward pass is then the frozen layer's. What must
+stay true:
 
-- values that changed are written anew: by a hook on every torch optimizer's step, by the next eager forward pass, and
-  by `train()` or `eval()`. (An assignment through `.data` is seen by the last alone.)
+- values that changed are written anew: by a hook on every torch optimizer's step, by the next eager forward pass,
+  and by `train()` or `eval()`. (An assignment through `.data` is seen by the last alone.)
 - one adapter at a time writes to a weight: a weight that is tied, sharded, quantised, on the meta device or in use
   by another model's adapter is refused;
-- whoever asks for the base's `state_dict` gets the base: the adapter leaves first and returns with the next forward;
+- whoever asks for the base's `state_dict` gets the base: the adapter leaves first and returns with the next
+  forward;
 - a graph from before a switch is not used after it (`Stamp`).
 
 Sources: in-place values are S2FT's and LoSiA's idea; neither restores the base, saves an adapter or accumulates.
