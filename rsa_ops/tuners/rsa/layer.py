@@ -117,17 +117,20 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def vacate(self) -> None:
         """Put the base weight back, bit for bit. The adapter returns with the next forward pass."""
-        if self._stay is not None:
-            if obstacle(self.base_layer) is not None:
-                raise RuntimeError(
-                    f"adapter {self._stay.name!r} is resident, and the base can not be put back: "
-                    f"{obstacle(self.base_layer)}. Shard or convert the model before its first forward pass, or "
-                    "use RsaConfig(mode='additive')."
-                )
-            leave(self.base_layer, self._stay)
-            release(self, self._stay.delta)
-            self._stay = None
-            self._stamp.count += 1
+        stay = self._stay
+        if stay is None:
+            return
+        reason = obstacle(self.base_layer)
+        if reason is None:
+            leave(self.base_layer, stay)
+        elif bool(stay.delta.weight.any()):
+            raise RuntimeError(
+                f"adapter {stay.name!r} is resident, and the base can not be put back: {reason}. Shard or convert "
+                "the model before its first forward pass, or use RsaConfig(mode='additive')."
+            )
+        release(self, stay.delta)
+        self._stay = None
+        self._stamp.count += 1
 
     def _tenant(self) -> str | None:
         """The adapter that should be resident."""
@@ -146,11 +149,11 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         )
 
     def train(self, mode: bool = True) -> Linear:  # noqa: FBT001, FBT002  the signature is torch's
-        """As `nn.Module.train`; also writes values anew that were changed behind the version counters."""
+        """As `nn.Module.train`; also settles: a compiled forward pass does not, and `.data` counts no versions."""
         super().train(mode)
-        if self._stay is not None and obstacle(self.base_layer) is None:
+        if self._stay is not None:
             self._stay.seen = (-1, *self._stay.seen[1:])
-            self.settle()
+        self.settle()
         return self
 
     def enable_adapters(self, enabled: bool) -> None:  # noqa: FBT001  the signature is PEFT's
