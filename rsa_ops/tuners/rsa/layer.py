@@ -31,6 +31,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     Attributes:
         tied: whether another place of the model uses the same weight, which then must not change.
+        stay: the resident adapter, or None.
+        stamp: counts what was written to the weight.
     """
 
     adapter_layer_names = ("rsa_delta",)
@@ -50,8 +52,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
         self._originals: dict[str, Tensor] = {}
-        self._stay: Stay | None = None
-        self._stamp = Stamp()
+        self.stay: Stay | None = None
+        self.stamp = Stamp()
         self.register_state_dict_pre_hook(_vacate)  # type: ignore[no-untyped-call]
 
     def add(self, adapter_name: str, config: RsaConfig, delta: RsaDelta) -> None:
@@ -80,8 +82,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """
         delta = self.delta(adapter_name)
         self.settle()
-        if self._stay is not None and self._stay.name == adapter_name:
-            entries = self._stay.originals
+        if self.stay is not None and self.stay.name == adapter_name:
+            entries = self.stay.originals
         else:
             entries = read_entries(self.matrix(), delta.layout, delta.rows, delta.columns)
         yield from delta.blocks(entries)
@@ -89,26 +91,22 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     @property
     def resident_adapter(self) -> str | None:
         """The adapter whose values stand in the base weight now."""
-        return None if self._stay is None else self._stay.name
-
-    def is_home_of(self, values: Tensor) -> bool:
-        """Whether `values` is the parameter of the resident adapter."""
-        return self._stay is not None and self._stay.delta.weight is values
+        return None if self.stay is None else self.stay.name
 
     def settle(self) -> None:
         """Make the base weight hold what it should: the one active adapter, or none."""
         wanted = self._tenant()
-        stay = self._stay
+        stay = self.stay
         if stay is not None and (stay.name != wanted or stay.moved()):
             self.vacate()
             stay = None
         if stay is not None:
             if not stay.current():
-                rewrite(self.base_layer, stay)
-                self._stamp.count += 1
+                rewrite([(self.base_layer, stay)])
+                self.stamp.count += 1
         elif wanted is not None and claim(self, self.delta(wanted)):
-            self._stay = enter(self.base_layer, wanted, self.delta(wanted))
-            self._stamp.count += 1
+            self.stay = enter(self.base_layer, wanted, self.delta(wanted))
+            self.stamp.count += 1
         elif wanted is not None and self._modes[wanted] == "resident":
             raise RuntimeError(
                 f"adapter {wanted!r}: mode='resident', but another model's adapter is resident in the same base "
@@ -117,7 +115,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def vacate(self) -> None:
         """Put the base weight back, bit for bit. The adapter returns with the next forward pass."""
-        stay = self._stay
+        stay = self.stay
         if stay is None:
             return
         reason = obstacle(self.base_layer)
@@ -129,8 +127,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
                 "the model before its first forward pass, or use RsaConfig(mode='additive')."
             )
         release(self, stay.delta)
-        self._stay = None
-        self._stamp.count += 1
+        self.stay = None
+        self.stamp.count += 1
 
     def _tenant(self) -> str | None:
         """The adapter that should be resident."""
@@ -151,8 +149,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     def train(self, mode: bool = True) -> Linear:  # noqa: FBT001, FBT002  the signature is torch's
         """As `nn.Module.train`; also settles: a compiled forward pass does not, and `.data` counts no versions."""
         super().train(mode)
-        if self._stay is not None:
-            self._stay.seen = (-1, *self._stay.seen[1:])
+        if self.stay is not None:
+            self.stay.seen = (-1, *self.stay.seen[1:])
         self.settle()
         return self
 
@@ -177,7 +175,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return cast("list[str]", self.active_adapters)
 
     def _resettle(self) -> None:
-        if self._stay is not None:
+        if self.stay is not None:
             self.settle()
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:  # noqa: FBT001, FBT002
@@ -257,11 +255,11 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         result: Tensor = self.base_layer(x, *args, **kwargs)
         if self._disable_adapters or self.merged:
             return result
-        if self._stay is not None:
-            delta = self._stay.delta
+        if self.stay is not None:
+            delta = self.stay.delta
             if not (torch.is_grad_enabled() and delta.weight.requires_grad):
                 return result
-            stamp = None if compiling else self._stamp
+            stamp = None if compiling else self.stamp
             picked = delta.gathered(x, learns=False)
             learning: Tensor = BlockGradient.apply(  # type: ignore[no-untyped-call]
                 result, picked, delta.weight, delta.scale, delta.rows, delta.columns, delta.layout, stamp
