@@ -1,5 +1,4 @@
-"""Moving weak blocks later in training: drop those whose values stayed smallest, and take the best-scored free
-ones.
+"""Moving weak blocks later in training: those whose values stayed smallest go, the best-scored free ones come.
 
 Off by default: static masks were found as good (arXiv 2412.13488). A dropped block returns to zero, so the base is
 what it was there, and the optimizer's moments of its place are cleared, so that the new block starts like a new
