@@ -215,7 +215,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.vacate()
         if merge:
             self.merge(safe_merge, adapter_names)
-        return cast("nn.Module", self.get_base_layer())
+        return cast("nn.Module", self.base_layer)
 
     @torch.no_grad()
     def _merge_entries(self, name: str, delta: RsaDelta, *, safe: bool) -> None:
