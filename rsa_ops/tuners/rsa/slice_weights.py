@@ -1,14 +1,14 @@
 """Weights of slices that move towards the slice with the highest loss: group DRO inside an ordinary Trainer.
 
-Source: Sagawa et al. 2020 (arXiv 1911.08731), algorithm 1: in step t, q_g <- q_g * exp(eta * loss_g), normalised; the
-model steps on the sum over slices of q_g * loss_g. Departures, because a Trainer's batches are not drawn slice by
-slice, and most of them lack most slices:
+Source: Sagawa et al. 2020 (arXiv 1911.08731), algorithm 1: in step t, q_g <- q_g * exp(eta * loss_g), normalised;
+the model steps on the sum over slices of q_g * loss_g. Departures, because a Trainer's batches are not drawn slice
+by slice, and most of them lack most slices:
 
 - The exponent, a sum over steps of eta * loss_g, is eta * steps * (mean loss of the items of g so far). For batches
   that hold all slices alike it is the same; a rare slice does not fall behind for being absent.
 - An item of slice g weighs q_g / p_g, with p_g the share of g among the items so far. In a first batch the weighted
-  loss is the sum of q_g times the mean loss of g, as in the authors' code; later, a slice that is absent from a batch
-  takes nothing from the others.
+  loss is the sum of q_g times the mean loss of g, as in the authors' code; later, a slice that is absent from a
+  batch takes nothing from the others.
 - q moves once an optimizer step, after it, by all its micro-batches in all processes.
 """
 

@@ -137,7 +137,7 @@ def test_decay_that_would_turn_the_values_round_is_refused():
 def test_an_optimizer_that_decays_the_values_already_is_refused():
     model = nn.Sequential(Columns())
     optimizer = torch.optim.AdamW([values(model)], weight_decay=0.01)
-    with pytest.raises(ValueError, match="weight_decay=0.01 do the same to the adapter's values"):
+    with pytest.raises(ValueError, match=r"weight_decay=0\.01 do the same to the adapter's values"):
         attached(model, Robustness(delta_decay=0.01), optimizer=optimizer)
     attached(model, Robustness(trust_ratio=0.5), optimizer=optimizer).detach()
     elsewhere = torch.optim.AdamW(

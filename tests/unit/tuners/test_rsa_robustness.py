@@ -299,7 +299,7 @@ def test_a_strength_that_means_nothing_is_refused(flags, error, says):
 def test_everything_is_off_by_default_and_frozen():
     flags = Robustness()
     assert flags.on == ""
-    assert not (flags.adds_to_the_loss or flags.guards or flags.touches_embeddings)
+    assert not any((flags.adds_to_the_loss, flags.guards, flags.touches_embeddings))
     with pytest.raises(dataclasses.FrozenInstanceError):
         flags.rdrop = 1.0
 
@@ -362,7 +362,7 @@ def test_arguments_that_go_past_a_flag_are_refused(tmp_path, flags, options, say
 
 def test_noise_that_rounding_swallows_is_refused():
     model = llama().to(torch.bfloat16)
-    with pytest.raises(ValueError, match="r3f_noise 1e-05 is lost in the rounding of torch.bfloat16"):
+    with pytest.raises(ValueError, match=r"r3f_noise 1e-05 is lost in the rounding of torch\.bfloat16"):
         attached(model, Robustness(r3f=1.0))
 
 
