@@ -91,7 +91,7 @@ def input_embeddings(model: Any) -> nn.Module:
     """
     try:
         found = model.get_input_embeddings()
-    except (AttributeError, NotImplementedError):
+    except (AttributeError, RuntimeError):  # transformers raises a kind of RuntimeError where there are none
         found = None
     if found is None:
         raise ValueError(
