@@ -1,52 +1,38 @@
 """What is done to an adapter's values after an optimizer step: decay towards the base, and a bound per block.
 
-Both write in place under `no_grad`, which raises the parameter's version: a resident adapter sees it and is written
-into the weight again. Sources: decoupled decay is AdamW's (Loshchilov and Hutter 2019), which on a delta that
-starts at zero is L2-SP's pull towards the pretrained weights (Li et al. 2018), decoupled; the bound relative to the
-norm of the weight is after LARS's trust ratio (You et al. 2017), on the distance gone in place of the step.
+Both write the parameter in place, so that a resident adapter is written into the weight again. Sources: decoupled
+decay is AdamW's (Loshchilov and Hutter 2019), which on a delta that starts at zero is L2-SP's pull towards the
+pretrained weights (Li et al. 2018), decoupled; the bound relative to the norm of the weight is after LARS's trust
+ratio (You et al. 2017), on the distance gone in place of the step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from rsa_ops.tuners.rsa.blocks import read_entries
+from rsa_ops.tuners.rsa.layer import Linear
+from rsa_ops.tuners.rsa.scoring import adapted_layers
 
-@runtime_checkable
-class Blocks(Protocol):
-    """An adapted layer, as the guards see it."""
-
-    rsa_delta: nn.ModuleDict
-
-    def delta_blocks(self, adapter_name: str) -> Iterable[tuple[Tensor, Tensor]]:
-        """(values, original base entries) in equal shapes; the first dimension counts blocks.
-
-        `values` are views of the parameter; originals are the frozen base's also while the adapter is resident.
-        """
+_WITHIN = {"columns": (0,), "subnet": (0,), "spread": (1, 2), "tiles": (1, 2), "elements": (0,)}
+"""Structure -> dimensions of the values that lie within one block. Free elements of a layer are one block: a bound
+on each by itself would forbid entries that are nearly zero in the base to move."""
 
 
-def guarded_layers(model: nn.Module, adapter_name: str) -> list[Blocks]:
+def guarded_layers(model: nn.Module, adapter_name: str) -> tuple[Linear, ...]:
     """The layers of `model` that carry the adapter.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or an adapter is merged into one of them.
     """
-    layers: list[Blocks] = [
-        module for module in model.modules() if isinstance(module, Blocks) and adapter_name in module.rsa_delta
-    ]
-    if not layers:
-        raise ValueError(
-            f"robustness: delta_decay and trust_ratio act on a Robust Sparse Adapter, and {type(model).__name__} "
-            f"has none called {adapter_name!r}. Make one with peft.get_peft_model(model, RsaConfig(...))."
-        )
-    return layers
+    return tuple(adapted_layers(model, adapter_name).values())
 
 
 @torch.no_grad()
-def decay_values(layers: Iterable[Blocks], adapter_name: str, amount: float) -> None:
+def decay_values(layers: Sequence[Linear], adapter_name: str, amount: float) -> None:
     """Multiply the values by 1 - amount; `amount` is the learning rate times the decay.
 
     Raises:
@@ -57,35 +43,42 @@ def decay_values(layers: Iterable[Blocks], adapter_name: str, amount: float) -> 
             f"robustness: learning rate times delta_decay must lie in [0, 1], found {amount:g}. Lower delta_decay; "
             "at a learning rate of 3e-3, 0.01 to 10 are usual."
         )
-    for layer in layers:
-        for values, _ in layer.delta_blocks(adapter_name):
-            values.mul_(1 - amount)
+    torch._foreach_mul_([layer.delta(adapter_name).weight for layer in layers], 1 - amount)
 
 
 @torch.no_grad()
-def limit_blocks(layers: Iterable[Blocks], adapter_name: str, ratio: float) -> int:
-    """Shrink each block whose norm exceeds `ratio` times that of the base entries it stands on, onto that bound.
+def limit_blocks(layers: Sequence[Linear], adapter_name: str, ratio: float) -> int:
+    """Shrink each block that is longer than `ratio` times the base entries it stands on, onto that bound.
 
-    A block within its bound keeps its bits. A block over base entries that are all zero stays at zero.
+    Blocks are columns (of "columns" and "subnet"), the groups of "spread", tiles, or all free elements of a layer.
+    Norms are Frobenius norms, of the values as they act, with their scales. A block within its bound keeps its bits.
+    A block over base entries that are all zero stays at zero.
 
     Returns:
         How many blocks were shrunk.
     """
     shrunk: list[Tensor] = []
     for layer in layers:
-        for values, original in layer.delta_blocks(adapter_name):
-            norm = _norms(values)
-            bound = ratio * _norms(original).to(norm)
-            beyond = norm > bound
-            factor = torch.where(beyond, bound / norm, 1.0)
-            values.mul_(factor.view(-1, *(1,) * (values.dim() - 1)).to(values.dtype))
-            shrunk.append(beyond.sum())
-    return int(torch.stack(shrunk).sum()) if shrunk else 0
+        delta = layer.delta(adapter_name)
+        within = _WITHIN[delta.layout.structure]
+        norm = _norms(delta.values(), within)
+        bound = ratio * _norms(base_entries(layer, adapter_name), within).to(norm)
+        beyond = norm > bound
+        delta.weight.mul_(torch.where(beyond, bound / norm, 1.0).to(delta.weight.dtype))
+        shrunk.append(beyond.sum())
+    return int(torch.stack([count.to(shrunk[0].device) for count in shrunk]).sum())
 
 
-def _norms(blocks: Tensor) -> Tensor:
-    wide = torch.promote_types(blocks.dtype, torch.float32)
-    if blocks.dim() == 1:  # blocks of one entry
-        return blocks.to(wide).abs()
-    found: Tensor = torch.linalg.vector_norm(blocks, dim=tuple(range(1, blocks.dim())), dtype=wide)
+def base_entries(layer: Linear, adapter_name: str) -> Tensor:
+    """The base's own entries at the adapter's places, in the shape of the values; also while it is resident."""
+    layer.settle()
+    if layer.stay is not None and layer.stay.name == adapter_name:
+        return layer.stay.originals
+    delta = layer.delta(adapter_name)
+    return read_entries(layer.matrix(), delta.layout, delta.rows, delta.columns)
+
+
+def _norms(values: Tensor, within: tuple[int, ...]) -> Tensor:
+    wide = torch.promote_types(values.dtype, torch.float32)
+    found: Tensor = torch.linalg.vector_norm(values, dim=within, keepdim=True, dtype=wide)
     return found

@@ -18,7 +18,8 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from rsa_ops.tuners.rsa.guards import Blocks, decay_values, guarded_layers, limit_blocks
+from rsa_ops.tuners.rsa.guards import decay_values, guarded_layers, limit_blocks
+from rsa_ops.tuners.rsa.layer import Linear
 from rsa_ops.tuners.rsa.noise import EmbeddingNoise, RandomState, input_embeddings, refuse_lost_noise
 from rsa_ops.tuners.rsa.slice_weights import SliceWeights, read_slice_ids
 from rsa_ops.tuners.rsa.terms import Call, LossTerms
@@ -32,9 +33,9 @@ class Robustness:
         delta_decay: after each optimizer step the adapter's values shrink by the factor 1 - learning rate *
             delta_decay, towards zero and so towards the base. This is what AdamW's `weight_decay` does to the same
             values; use one of the two. A Trainer whose optimizer already decays them is refused.
-        trust_ratio: after each optimizer step no block of the adapter is longer than this times the base entries it
-            stands on (Frobenius norms; blocks are columns, tiles, single entries or the whole subnet). 0.5 guards
-            without touching an ordinary training; a column that is zero in the base cannot learn under it.
+        trust_ratio: after each optimizer step no block of the adapter is longer than this times the base entries
+            it stands on (`guards.limit_blocks` says what a block is). 0.5 is meant as a guard that an ordinary
+            training never meets; a column that is zero in the base cannot learn under any.
         rdrop: R-Drop (Liang et al. 2021, equations 3 and 4): two passes with different dropout; the loss is the
             mean of both plus this times half the symmetric KL between them. The equations add the two losses up, so
             their alpha is twice this. Costs a second forward and backward. Needs dropout.
@@ -129,7 +130,7 @@ def attached(
         ValueError: a flag cannot work, or would do nothing, in this training; the message says which and why.
     """
     inner = unwrapped(model)
-    layers = guarded_layers(inner, adapter_name) if robustness.guards else []
+    layers = guarded_layers(inner, adapter_name) if robustness.guards else ()
     if robustness.rdrop is not None:
         refuse_without_dropout(inner)
     if arguments is not None:
@@ -152,7 +153,9 @@ class Attachment:
         limited_blocks: how many blocks the trust ratio shrank after the last step.
     """
 
-    def __init__(self, model: nn.Module, robustness: Robustness, layers: list[Blocks], adapter_name: str) -> None:
+    def __init__(
+        self, model: nn.Module, robustness: Robustness, layers: tuple[Linear, ...], adapter_name: str
+    ) -> None:
         self.limited_blocks = 0
         self._model, self._flags, self._layers, self._adapter = model, robustness, layers, adapter_name
         self._slices = SliceWeights(robustness.worst_slice) if robustness.worst_slice is not None else None
@@ -172,13 +175,15 @@ class Attachment:
     def after_step(self, learning_rate: float) -> None:
         """Act on the adapter's values, and move the weights of slices; once after each optimizer step.
 
-        Call it before resident values are written into the weight. `learning_rate` is the one of the adapter's
-        values in that step (`adapter_learning_rate`), that is, before the scheduler moves on.
+        `learning_rate` is the one of the adapter's values in that step (`adapter_learning_rate`), that is, before
+        the scheduler moves on: a callback calls this in `on_optimizer_step`. A resident adapter is written anew.
         """
         if self._flags.delta_decay is not None:
             decay_values(self._layers, self._adapter, learning_rate * self._flags.delta_decay)
         if self._flags.trust_ratio is not None:
             self.limited_blocks = limit_blocks(self._layers, self._adapter, self._flags.trust_ratio)
+        for layer in self._layers:
+            layer.settle()
         if self._slices is not None:
             self._slices.step()
 
@@ -325,13 +330,13 @@ def check_arguments(arguments: Any, robustness: Robustness) -> None:
             raise ValueError(f"robustness: with {robustness.on}, TrainingArguments.{name} must be {needed}.")
 
 
-def refuse_second_decay(optimizer: Any, layers: list[Blocks], adapter_name: str) -> None:
+def refuse_second_decay(optimizer: Any, layers: tuple[Linear, ...], adapter_name: str) -> None:
     """Refuse an optimizer that decays the adapter's values already.
 
     Raises:
         ValueError: it does; the values would be decayed twice.
     """
-    held = {id(value) for layer in layers for value in layer.rsa_delta[adapter_name].parameters()}
+    held = {id(layer.delta(adapter_name).weight) for layer in layers}
     for group in optimizer.param_groups:
         if group.get("weight_decay", 0) and any(id(parameter) in held for parameter in group["params"]):
             raise ValueError(
