@@ -64,29 +64,7 @@ def benchmark_cell(job: BenchmarkTask, out: Path, progress: Callable[[float, str
         raise MissingError(f"{job.test_file} has no rows")
     loaded, spec = load_trained(job.artifact, device=pick_device(), base=job.base)
     changed, forgotten = _against_base(loaded, spec, test["text"].tolist(), job.artifact)
-    conditions = _conditions(test, job.config)
-    total = sum(len(table) for table in conditions.values())
-    done = 0
-
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done / total, f"{done}/{total} examples")
-
-    rows = pd.concat(
-        [
-            scored_rows(
-                predict_texts(loaded, spec, table["text"].tolist(), batch=job.config.batch_size, tick=tick),
-                table,
-                job.cell,
-                name,
-                spec.task,
-                job.read_record,
-            )
-            for name, table in conditions.items()
-        ]
-    )
-    rows = rows.reset_index(drop=True)
+    rows = _predicted(job, loaded, spec, _conditions(test, job.config), progress)
     probe = test["text"].head(job.config.latency_examples).tolist()
     timed = predict_one_by_one(loaded, spec, probe)
     write_text(out / PROBE, json.dumps({"texts": probe, "outputs": timed.outputs}, ensure_ascii=False, indent=1))
@@ -110,6 +88,31 @@ def benchmark_cell(job: BenchmarkTask, out: Path, progress: Callable[[float, str
     )
     write_record(out / SCORES, scores)
     return scores
+
+
+def _predicted(
+    job: BenchmarkTask,
+    loaded: LoadedModel,
+    spec: TrainedModel,
+    conditions: Mapping[str, pd.DataFrame],
+    progress: Callable[[float, str], None],
+) -> pd.DataFrame:
+    """Rows of every condition, in their order."""
+    import pandas as pd
+
+    total = sum(len(table) for table in conditions.values())
+    done = 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done / total, f"{done}/{total} examples")
+
+    found = []
+    for name, table in conditions.items():
+        made = predict_texts(loaded, spec, table["text"].tolist(), batch=job.config.batch_size, tick=tick)
+        found.append(scored_rows(made, table, job.cell, name, spec.task, job.read_record))
+    return pd.concat(found).reset_index(drop=True)
 
 
 def _against_base(

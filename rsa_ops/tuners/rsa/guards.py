@@ -51,8 +51,8 @@ def limit_blocks(layers: Sequence[Linear], adapter_name: str, ratio: float) -> i
     """Shrink each block that is longer than `ratio` times the base entries it stands on, onto that bound.
 
     Blocks are columns (of "columns" and "subnet"), the groups of "spread", tiles, or all free elements of a layer.
-    Norms are Frobenius norms, of the values as they act, with their scales. A block within its bound keeps its bits.
-    A block over base entries that are all zero stays at zero.
+    Norms are Frobenius norms of the values as they act, with their scales. A block within its bound keeps its bits,
+    and one over base entries that are all zero stays at zero.
 
     Returns:
         How many blocks were shrunk.

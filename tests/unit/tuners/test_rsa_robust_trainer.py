@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from tuner_models import bert, causal_batch, classified_batch, llama
 
-from rsa_ops.tuners.rsa.robustness import Robustness, adapter_learning_rate, attached
+from rsa_ops.tuners import Robustness, RsaCallback, adapter_learning_rate, attached
+from rsa_ops.tuners.rsa.batches import first_batches
 
 
 class Rows(Dataset):
@@ -171,6 +172,68 @@ def test_a_training_that_broke_off_leaves_nothing_that_the_next_would_feel(tmp_p
     again = train(model, batch, tmp_path, Robustness(neftune_alpha=1e-6), max_steps=1)
     plain = train(bert(), batch, tmp_path, Robustness(neftune_alpha=1e-6), max_steps=1)
     assert again.losses == pytest.approx(plain.losses)
+
+
+class RobustRsa(RsaCallback):
+    """Selection in rounds and robustness in one callback."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        (batch,) = first_batches(kwargs["train_dataloader"], 1)
+        self.handle = attached(
+            kwargs["model"], self.flags, optimizer=kwargs["optimizer"], arguments=args, batch=batch
+        )
+        with self.handle.paused():
+            super().on_train_begin(args, state, control, **kwargs)
+
+    def on_optimizer_step(self, args, state, control, model=None, optimizer=None, **kwargs):
+        self.handle.after_step(adapter_learning_rate(optimizer, model))
+
+    def on_step_end(self, args, state, control, **kwargs):
+        with self.handle.paused():
+            super().on_step_end(args, state, control, **kwargs)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.handle.detach()
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_rounds_score_the_plain_loss_while_robustness_is_attached(tmp_path, checkpointing):
+    def scores(flags):
+        model = bert(selection="rounds", rounds=2, scoring_batches=2, selection_share=0.5, confidence=0.0)
+        callback = RobustRsa()
+        callback.flags = flags
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path),
+            max_steps=4,
+            per_device_train_batch_size=4,
+            learning_rate=0.0,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            gradient_checkpointing=checkpointing,
+        )
+        data = sliced(classified_batch(rows=16)) if flags.worst_slice else classified_batch(rows=16)
+        Trainer(model=model, args=arguments, train_dataset=Rows(data), callbacks=[callback]).train()
+        assert len(callback.report.rounds) == 2
+        assert not model._forward_hooks
+        return {name: score.total for name, score in callback.scores.items()}
+
+    plain, robust = scores(Robustness()), scores(Robustness(rdrop=9.0, worst_slice=0.5, trust_ratio=0.5))
+    assert plain.keys() == robust.keys()
+    for name, score in plain.items():
+        torch.testing.assert_close(robust[name], score)
+
+
+def test_a_data_set_without_labels_is_refused_before_the_first_step(tmp_path):
+    callback = RobustRsa()
+    callback.flags = Robustness(r3f=1.0)
+    batch = {name: value for name, value in classified_batch(rows=8).items() if name != "labels"}
+    arguments = TrainingArguments(output_dir=str(tmp_path), max_steps=1, report_to=[], use_cpu=True)
+    with pytest.raises(ValueError, match="need `labels` in the model's batch"):
+        Trainer(model=bert(), args=arguments, train_dataset=Rows(batch), callbacks=[callback]).train()
+    assert not hasattr(callback, "handle")
 
 
 def test_the_worst_slice_ends_lower_than_without_its_weights(tmp_path):
