@@ -1,8 +1,8 @@
 """Forgetting: what training cost on everyday English that no task here is about, against the base.
 
-The text is carried with the package (`general_text.txt`, 60 short sentences written for it); its digest stands in
-every record, so that two numbers are compared only where they are about the same text. A base that reads no English
-has a number too, which then says little.
+The text is carried with the package (`general_text.txt`, 60 short sentences written for it, shortest first); its
+digest stands in every record, so that two numbers are compared only where they are about the same text. A base that
+reads no English has a number too, which then says little.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rsa_ops.errors import CellFailed
 from rsa_ops.models.task import LoadedModel
 from rsa_ops.models.trained import TrainedModel
 
-BATCH = 32
+BATCH = 20  # the file is in order of length, so that a batch holds little padding
 
 
 @cache

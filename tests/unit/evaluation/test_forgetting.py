@@ -66,6 +66,7 @@ def test_the_text_is_sixty_different_sentences_with_a_digest() -> None:
     assert all(
         sentence.endswith(".") and sentence.isascii() and len(sentence.split()) >= 8 for sentence in sentences
     )
+    assert sorted(sentences, key=len) == list(sentences)
     assert text_digest() == digest_bytes(("\n".join(sentences) + "\n").encode())
 
 
