@@ -12,10 +12,9 @@ import torch
 from peft import PeftModel
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from tuner_models import bare_bert, bare_llama, bert, causal_batch, classified_batch, llama
+from tuner_models import bare_bert, bare_llama, bert, best, causal_batch, classified_batch, families, llama
 
-from rsa_ops.tuners import RsaCallback, magnitude_scores, score_columns
-from rsa_ops.tuners.rsa.scoring import top_columns
+from rsa_ops.tuners import RsaCallback, magnitude_scores, score_blocks
 
 
 class Rows(Dataset):
@@ -91,13 +90,14 @@ def test_the_columns_are_the_best_of_the_batches_that_were_read(tmp_path):
     trainer(model, batch, tmp_path, [callback], max_steps=1, learning_rate=0.0).train()
     assert torch.equal(torch.cat(order).sort(0).values, batch["input_ids"].sort(0).values)
     halves = [{"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)} for ids in order]
-    scores = [score_columns(model, [half]) for half in halves]
+    scores = [score_blocks(model, [half]) for half in halves]
     for module in callback.report.modules:
         columns = model.get_submodule(module.name).delta("default").columns
-        assert torch.equal(columns, top_columns(scores[0][module.name] + scores[1][module.name], module.columns))
-        one, two = (set(top_columns(s[module.name], module.columns).tolist()) for s in scores)
+        both = {name: scores[0][name] + scores[1][name] for name in scores[0]}
+        assert torch.equal(columns.long(), best(model, both, module.name, module.picks))
+        one, two = (set(best(model, half, module.name, module.picks).tolist()) for half in scores)
         assert module.stability == len(one & two) / len(one | two)
-        assert module.chance == module.columns / (2 * module.in_features - module.columns)
+        assert module.chance == module.picks / (2 * module.candidates - module.picks)
 
 
 class Seen(TrainerCallback):
@@ -178,7 +178,7 @@ def test_magnitude_reads_no_batch(tmp_path):
     scores = magnitude_scores(model)
     for module in callback.report.modules:
         columns = model.get_submodule(module.name).delta("default").columns
-        assert torch.equal(columns, top_columns(scores[module.name], module.columns))
+        assert torch.equal(columns.long(), best(model, scores, module.name, module.picks))
         assert module.stability is None
 
 
@@ -262,8 +262,12 @@ def test_two_processes_choose_the_columns_of_their_summed_scores(tmp_path):
     )
     assert report.modules == other_report.modules
     assert (report.batches, other_report.batches) == (2, 1)
-    scores = score_columns(llama(), [causal_batch(seed=seed) for seed in (10, 20, 11)])
-    for name, score in scores.items():
-        chosen = columns[f"{name}.rsa_delta.default.columns"]
-        assert torch.equal(chosen, others[f"{name}.rsa_delta.default.columns"])
-        assert torch.equal(chosen, top_columns(score, len(chosen)))
+    model = llama()
+    scores = score_blocks(model, [causal_batch(seed=seed) for seed in (10, 20, 11)])
+    assert {tuple(family) for family in families(model).values()} == {
+        tuple(family) for name, family in families(model).items() if f"{name}.rsa_delta.default.columns" in columns
+    }
+    for key, chosen in columns.items():
+        name = key.removesuffix(".rsa_delta.default.columns")
+        assert torch.equal(chosen, others[key])
+        assert torch.equal(chosen.long(), best(model, scores, name, len(chosen)))

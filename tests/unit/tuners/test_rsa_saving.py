@@ -13,11 +13,11 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file
 from tuner_models import bare_bert, bare_llama, bert, causal_batch, classified_batch, learnt, llama
 
-from rsa_ops.tuners import score_columns, select_columns
+from rsa_ops.tuners import score_blocks, select_blocks
 
 
 def selected(model, batch):
-    select_columns(model, "default", score_columns(model, [batch]))
+    select_blocks(model, "default", score_blocks(model, [batch]))
     return learnt(model).eval()
 
 
