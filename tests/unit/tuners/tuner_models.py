@@ -103,7 +103,9 @@ def learnt(model: Any, adapter_name: str = "default") -> Any:
     return model
 
 
-def by_hand(total: Tensor, batches: int = 1, error: float | Tensor = 0.0, in_features: int | None = None) -> BlockScores:
+def by_hand(
+    total: Tensor, batches: int = 1, error: float | Tensor = 0.0, in_features: int | None = None
+) -> BlockScores:
     """Scores of `batches` batches with this total and this standard error of the mean, as [pools, n]."""
     total = total.float().reshape(-1, total.shape[-1])
     variance = torch.as_tensor(error) ** 2 * batches * (batches - 1)
