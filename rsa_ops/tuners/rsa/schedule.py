@@ -76,6 +76,8 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         rounds = config.rounds if config.selection == "rounds" else 1
         if config.scoring in {"fisher", "grad", "snip"} or config.activation_scaling:
             self._batches = first_batches(kwargs["train_dataloader"], config.scoring_batches * rounds)
+            if not self._batches:
+                raise ValueError("RsaCallback: expected at least one batch, found none. Is the data loader empty?")
         if config.selection == "rounds":
             self._steps = round_steps(config, state.max_steps)
             for unit in units(model, name):
