@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,12 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         if reason is not None:
             self.report = SelectionReport(name, config.scoring, reason, 0.0, 0, None, ())
             return
-        rounds = config.rounds if config.selection == "rounds" else 1
+        rounds = config.rounds if _in_rounds(config) else 1
         if config.scoring in {"fisher", "grad", "snip"} or config.activation_scaling:
             self._batches = first_batches(kwargs["train_dataloader"], config.scoring_batches * rounds)
             if not self._batches:
                 raise ValueError("RsaCallback: expected at least one batch, found none. Is the data loader empty?")
-        if config.selection == "rounds":
+        if _in_rounds(config):
             self._steps = round_steps(config, state.max_steps)
             for unit in units(model, name):
                 empty_places(unit.delta)
@@ -116,12 +117,12 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         batches = self._share(config, number)
         halves = self._halves(model, name, config, [to_device(batch, model) for batch in batches])
         scores = merged(halves)
-        if config.selection == "rounds":
+        report = None
+        if _in_rounds(config):
             report = self._round(model, name, config, halves, number, step)
             self._steps = self._steps[1:]
-        else:
+        elif config.scoring != "random":  # whose inputs alone are measured, for activation scaling
             select_blocks(model, name, scores, choice=config.choice, seed=config.seed)
-            report = None
         last = report is None or not self._steps
         if config.activation_scaling and last:
             scale_by_activation(model, name, scores)
@@ -145,15 +146,19 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         return [self._batches[(start + i) % len(self._batches)] for i in range(count)]
 
     def _halves(self, model: nn.Module, name: str, config: RsaConfig, batches: list[Batch]) -> tuple[ScoreMap, ...]:
-        """Scores of the even and of the odd batches, over all processes; or one map that reads no batches."""
-        if config.scoring == "magnitude" or not batches:
+        """Scores of the even and of the odd batches, over all processes; or one map of magnitudes."""
+        if not batches:
             return (magnitude_scores(model, adapter_name=name),)
-        scoring = config.scoring if config.scoring != "random" else "fisher"
+        scoring = config.scoring if config.scoring in {"grad", "snip"} else "fisher"
         halves = []
         for part in (batches[0::2], batches[1::2]):
             # An empty second half still takes its turn: every process must call the same collectives.
             own = score_blocks(model, part, self.loss_fn, adapter_name=name, scoring=scoring) if part else {}
             halves.append(over_processes(model, name, own))
+        if config.scoring == "magnitude":  # which reads batches for activation scaling alone
+            inputs = merged(tuple(halves))
+            sizes = magnitude_scores(model, adapter_name=name)
+            return ({key: replace(size, power=inputs[key].power) for key, size in sizes.items() if key in inputs},)
         prior = [load_scores(path) for path in self.warm_start]
         if prior:
             halves = [with_prior(half, prior) for half in halves]
@@ -237,6 +242,10 @@ def _active_adapters(model: Any) -> list[str]:
     # A property of PEFT's models; a method of transformers' own, which carry adapters through `model.add_adapter`.
     active = model.active_adapters
     return list(active() if callable(active) else active)
+
+
+def _in_rounds(config: RsaConfig) -> bool:
+    return config.selection == "rounds" and config.scoring != "random"
 
 
 def _reason_to_skip(model: nn.Module, name: str, config: RsaConfig, state: TrainerState) -> str | None:

@@ -183,6 +183,26 @@ def test_magnitude_reads_no_batch(tmp_path):
         assert module.stability is None
 
 
+@pytest.mark.parametrize("selection", ["static", "rounds"])
+@pytest.mark.parametrize("scoring", ["fisher", "magnitude", "random"])
+def test_activation_scaling_measures_inputs_whatever_chooses_the_columns(tmp_path, scoring, selection):
+    options = {"scoring": scoring, "activation_scaling": True, "selection": selection, "rounds": 2}
+    model, drawn = llama(**options), llama(scoring="random")
+    batch = causal_batch(rows=8)
+    callback = RsaCallback()
+    trainer(model, batch, tmp_path, [callback], max_steps=2, learning_rate=0.0).train()
+    names = [name for name, module in model.named_modules() if hasattr(module, "rsa_delta")]
+    for name in names:
+        delta = model.get_submodule(name).delta("default")
+        assert (delta.scale > 0).all()
+        assert len(set(delta.scale.tolist())) > 1
+        if scoring == "random":
+            assert torch.equal(delta.columns, drawn.get_submodule(name).delta("default").columns)
+        if scoring == "magnitude":
+            wanted = best(model, magnitude_scores(model), name, delta.layout.picks)
+            assert torch.equal(delta.columns.sort().values.long(), wanted)
+
+
 def test_a_resumed_run_keeps_the_columns_of_its_checkpoint(tmp_path):
     batch = causal_batch(rows=8)
     first = llama()
