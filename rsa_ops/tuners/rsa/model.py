@@ -50,13 +50,6 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
             return False
         return BaseTuner._check_target_module_exists(peft_config, key)  # noqa: SLF001  PEFT's own hook
 
-    def unload(self) -> nn.Module:
-        """As PEFT's; a resident adapter leaves first, so that the base has its own bits."""
-        for layer in self.model.modules():
-            if isinstance(layer, Linear):
-                layer.vacate()
-        return super().unload()  # type: ignore[no-any-return]
-
     def _create_and_replace(  # the signature is PEFT's
         self,
         peft_config: RsaConfig,

@@ -116,10 +116,10 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         started = time.perf_counter()
         batches = self._share(config, number)
         halves = self._halves(model, name, config, [to_device(batch, model) for batch in batches])
-        scores = merged(halves)
+        scores = self._with_prior(merged(halves))
         report = None
         if _in_rounds(config):
-            report = self._round(model, name, config, halves, number, step)
+            report = round_report(step, self._round(model, name, config, halves, scores, number))
             self._steps = self._steps[1:]
         elif config.scoring != "random":  # whose inputs alone are measured, for activation scaling
             select_blocks(model, name, scores, choice=config.choice, seed=config.seed)
@@ -134,7 +134,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
     def _move(self, model: nn.Module, name: str, config: RsaConfig, optimizer: Any) -> None:
         done = TIMES - len(self._moves)
         batches = [to_device(batch, model) for batch in self._share(config, config.rounds + done)]
-        scores = merged(self._halves(model, name, config, batches))
+        scores = self._with_prior(merged(self._halves(model, name, config, batches)))
         regrow(model, name, scores, config.regrow * (1 - done / TIMES), optimizer)
         self._moves = self._moves[1:]
 
@@ -159,23 +159,25 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
             inputs = merged(tuple(halves))
             sizes = magnitude_scores(model, adapter_name=name)
             return ({key: replace(size, power=inputs[key].power) for key, size in sizes.items() if key in inputs},)
-        prior = [load_scores(path) for path in self.warm_start]
-        if prior:
-            halves = [with_prior(half, prior) for half in halves]
         return tuple(half for half in halves if half)
 
+    def _with_prior(self, scores: ScoreMap) -> ScoreMap:
+        # Counted in once, and not in the halves, whose agreement tells about this run's data alone.
+        return with_prior(scores, [load_scores(path) for path in self.warm_start])
+
+    @staticmethod
     def _round(
-        self, model: nn.Module, name: str, config: RsaConfig, halves: tuple[ScoreMap, ...], number: int, step: int
-    ) -> RoundReport:
+        model: nn.Module, name: str, config: RsaConfig, halves: tuple[ScoreMap, ...], scores: ScoreMap, number: int
+    ) -> list[Admission]:
         admissions: list[Admission] = []
         this = Round(number, config.rounds, config.confidence)
         for index, unit in enumerate(units(model, name)):
-            found = [unit.scores(half) for half in halves]
-            known = [one for one in found if one is not None]
-            if known:
-                pair = (known[0], known[1] if len(known) > 1 else None)
-                admissions.append(admit(unit.delta, pair, this, config.seed * 1009 + index))
-        return round_report(step, admissions)
+            score = unit.scores(scores)
+            if score is not None:
+                found = [unit.scores(half) for half in halves]
+                known = tuple(one for one in found if one is not None)
+                admissions.append(admit(unit.delta, score, known, this, config.seed * 1009 + index))
+        return admissions
 
     def _write(
         self,
