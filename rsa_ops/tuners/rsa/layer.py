@@ -67,6 +67,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.stay: Stay | None = None
         self.stamp = Stamp()
         self.register_state_dict_pre_hook(_vacate)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_vacate)  # type: ignore[no-untyped-call]
 
     def add(self, adapter_name: str, config: RsaConfig, delta: RsaDelta) -> None:
         """Add an adapter with zero values."""
@@ -324,5 +325,6 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return "rsa." + super().__repr__()
 
 
-def _vacate(layer: Linear, prefix: str, keep_vars: bool) -> None:  # noqa: ARG001, FBT001  torch's signature
+def _vacate(layer: Linear, *_: Any) -> None:
+    """Before a state is taken or loaded: the base's own entries are what is meant by its weight."""
     layer.vacate()

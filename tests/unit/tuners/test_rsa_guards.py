@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from peft import get_peft_model
@@ -9,6 +11,7 @@ from torch import nn
 from tuner_models import STRUCTURES, TwoLayers, bare_llama, causal_batch, learnt, llama, two_layers
 
 from rsa_ops.tuners import RsaConfig
+from rsa_ops.tuners.rsa import delta
 from rsa_ops.tuners.rsa.selection import units, write_places
 
 each_structure = pytest.mark.parametrize("structure", STRUCTURES)
@@ -259,12 +262,18 @@ def test_a_resident_layer_keeps_gathered_inputs_alone(structure):
     assert [tuple(t.shape) for t in kept if t.is_floating_point()] == [(50, wide)]
 
 
-def test_gathered_inputs_do_not_outlive_their_graph():
-    import weakref
+@pytest.mark.parametrize("mode", ["additive", "resident"])
+def test_gathered_inputs_do_not_outlive_their_graph(mode, monkeypatch):
+    gathered, pick = [], delta.pick
 
-    model = llama(mode="resident").train()
-    tensors, loss = kept_tensors(model, causal_batch(rows=3, tokens=11))
-    held = [weakref.ref(t) for t in tensors if t.shape[:2] == (3, 11) or t.shape[:1] == (33,)]
-    assert held
-    del tensors, loss
-    assert all(ref() is None for ref in held)
+    def noted(*args, **options):
+        picked = pick(*args, **options)
+        gathered.append(weakref.ref(picked))
+        return picked
+
+    monkeypatch.setattr(delta, "pick", noted)
+    loss = llama(mode=mode).train()(**causal_batch(), use_cache=False).loss
+    assert len(gathered) == 8  # q/k/v, o, gate/up and down of two layers
+    assert all(ref() is not None for ref in gathered)
+    del loss
+    assert all(ref() is None for ref in gathered)

@@ -258,6 +258,21 @@ def test_what_is_loaded_into_a_resident_adapter_is_seen(structure):
 
 
 @each_structure
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_base_that_is_loaded_under_a_resident_adapter_stays_what_was_loaded(structure, assign):
+    options = {"structure": structure, "tile": 2}
+    resident, additive = two_layers(mode="resident", **options), learnt(two_layers(mode="additive", **options))
+    x = torch.randn(3, 6)
+    learnt(resident)(x)
+    state = {name: t.clone() for name, t in additive.state_dict().items()}
+    resident.load_state_dict(state, assign=assign)
+    torch.testing.assert_close(resident(x), additive(x))
+    learnt(resident)
+    torch.testing.assert_close(resident(x), additive(x))
+    assert all(torch.equal(t, state[name]) for name, t in resident.state_dict().items())
+
+
+@each_structure
 def test_inference_mode_and_no_grad_see_the_adapter_and_training_goes_on(structure):
     model = learnt(two_layers(structure=structure, tile=2, mode="resident"))
     x = torch.randn(3, 6)
