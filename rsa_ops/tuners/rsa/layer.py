@@ -294,6 +294,15 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             return matrix_of(self.base_layer).detach()
         return cast("Tensor", self.quantization_backend.get_base_weight(self.base_layer)).detach()
 
+    def frozen(self) -> Tensor:
+        """The base's own weight as [out, in], also while an adapter is resident: a view, or a copy."""
+        matrix = self.matrix()
+        if self.stay is not None:
+            matrix = matrix.clone()
+            stay = self.stay
+            write_entries(matrix, stay.delta.layout, stay.rows, stay.columns, stay.originals)
+        return matrix
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """[..., in] -> [..., out]. Further arguments go to the base layer, as PEFT's layers do it."""
         compiling = torch.compiler.is_compiling()

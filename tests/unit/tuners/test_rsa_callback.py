@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from tuner_models import bare_bert, bare_llama, bert, best, causal_batch, classified_batch, families, llama
+from tuner_models import bare_bert, bare_llama, bert, best, causal_batch, classified_batch, llama
 
 from rsa_ops.tuners import RsaCallback, magnitude_scores, score_blocks
 
@@ -249,46 +246,3 @@ def test_the_report_is_frozen(tmp_path):
     trainer(llama(), causal_batch(rows=8), tmp_path, [callback], max_steps=1).train()
     with pytest.raises(dataclasses.FrozenInstanceError):
         callback.report.seconds = 0.0
-
-
-WORKER = """
-import sys, torch
-from torch import distributed
-from transformers import TrainerControl, TrainerState
-sys.path.insert(0, sys.argv[3])
-from tuner_models import causal_batch, llama
-from rsa_ops.tuners import RsaCallback
-torch.set_num_threads(1)
-rank, folder = int(sys.argv[1]), sys.argv[2]
-distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-model, callback = llama(scoring_batches=2), RsaCallback()
-own = [causal_batch(seed=10 + rank), causal_batch(seed=20 + rank)][: 2 - rank]  # one batch less on rank 1
-callback.on_train_begin(None, TrainerState(), TrainerControl(), model=model, train_dataloader=own)
-columns = {k: v for k, v in model.state_dict().items() if k.endswith("columns")}
-torch.save((columns, callback.report), f"{folder}/{rank}.pt")
-distributed.destroy_process_group()
-"""
-
-
-def test_two_processes_choose_the_columns_of_their_summed_scores(tmp_path):
-    here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", WORKER]
-    workers = [
-        subprocess.Popen([*command, str(rank), str(tmp_path), here], stderr=subprocess.PIPE) for rank in (0, 1)
-    ]
-    ends = [(worker.communicate(timeout=120)[1].decode(), worker.returncode) for worker in workers]
-    assert [code for _, code in ends] == [0, 0], ends
-    (columns, report), (others, other_report) = (
-        torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1)
-    )
-    assert report.modules == other_report.modules
-    assert (report.batches, other_report.batches) == (2, 1)
-    model = llama()
-    scores = score_blocks(model, [causal_batch(seed=seed) for seed in (10, 20, 11)])
-    assert {tuple(family) for family in families(model).values()} == {
-        tuple(family) for name, family in families(model).items() if f"{name}.rsa_delta.default.columns" in columns
-    }
-    for key, chosen in columns.items():
-        name = key.removesuffix(".rsa_delta.default.columns")
-        assert torch.equal(chosen, others[key])
-        assert torch.equal(chosen.long(), best(model, scores, name, len(chosen)))
