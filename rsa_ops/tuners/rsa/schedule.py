@@ -86,6 +86,8 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         if config.regrow > 0:
             self._moves = regrow_steps(self._steps[-1] if self._steps else 0, state.max_steps)
         self._select(model, name, config, number=0, step=0)
+        while self._due(self._steps, state):  # in a short run several rounds fall on the start
+            self._select(model, name, config, number=config.rounds - len(self._steps), step=0)
 
     def on_step_end(
         self,
