@@ -28,7 +28,7 @@ from rsa_ops.tuners.rsa.selection import is_trained, scale_by_activation, select
 class RsaCallback(TrainerCallback):  # type: ignore[misc]
     """Selects an adapter's blocks as training begins, and in later rounds where the config asks for them.
 
-    Does nothing on a resumed or an already trained adapter.
+    Does nothing on an already trained adapter; a resumed run goes on with the rounds that are still to come.
 
     Args:
         adapter_name: the adapter to select for; by default the model's active Robust Sparse Adapter.
@@ -71,20 +71,19 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         model: nn.Module = kwargs["model"]
         name, config = find_adapter(model, self.adapter_name)
         reason = _reason_to_skip(model, name, config, state)
+        self.report = None
+        self._steps, self._moves, self._batches = (), (), []
         if reason is not None:
             self.report = SelectionReport(name, config.scoring, reason, 0.0, 0, None, ())
+        if reason is None or (state.global_step > 0 and config.scoring != "random"):
+            self._plan(config, state)
+        if reason is None or self._steps or self._moves:
+            self._read(config, kwargs["train_dataloader"])
+        if reason is not None:
             return
-        rounds = config.rounds if _in_rounds(config) else 1
-        if config.scoring in {"fisher", "grad", "snip"} or config.activation_scaling:
-            self._batches = first_batches(kwargs["train_dataloader"], config.scoring_batches * rounds)
-            if not self._batches:
-                raise ValueError("RsaCallback: expected at least one batch, found none. Is the data loader empty?")
         if _in_rounds(config):
-            self._steps = round_steps(config, state.max_steps)
             for unit in units(model, name):
                 empty_places(unit.delta)
-        if config.regrow > 0:
-            self._moves = regrow_steps(self._steps[-1] if self._steps else 0, state.max_steps)
         self._select(model, name, config, number=0, step=0)
         while self._due(self._steps, state):  # in a short run several rounds fall on the start
             self._select(model, name, config, number=config.rounds - len(self._steps), step=0)
@@ -105,6 +104,22 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
             self._select(model, name, config, number=config.rounds - len(self._steps), step=state.global_step)
         while self._due(self._moves, state):
             self._move(model, name, config, kwargs.get("optimizer"))
+
+    def _plan(self, config: RsaConfig, state: TrainerState) -> None:
+        """Set the steps that are still to come; those of a resumed run lie in its checkpoint."""
+        steps = round_steps(config, state.max_steps) if _in_rounds(config) else ()
+        moves = regrow_steps(steps[-1] if steps else 0, state.max_steps) if config.regrow > 0 else ()
+        done = state.global_step if state.global_step > 0 else -1
+        self._steps = tuple(step for step in steps if step > done)
+        self._moves = tuple(step for step in moves if step > done)
+
+    def _read(self, config: RsaConfig, loader: Any) -> None:
+        """Keep the batches of all rounds."""
+        if config.scoring not in {"fisher", "grad", "snip"} and not config.activation_scaling:
+            return
+        self._batches = first_batches(loader, config.scoring_batches * (config.rounds if _in_rounds(config) else 1))
+        if not self._batches:
+            raise ValueError("RsaCallback: expected at least one batch, found none. Is the data loader empty?")
 
     @staticmethod
     def _due(steps: tuple[int, ...], state: TrainerState) -> bool:
@@ -196,7 +211,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         self.report = SelectionReport(
             name,
             config.scoring,
-            None,
+            before.skipped if before else None,
             seconds + (before.seconds if before else 0.0),
             len(batches) + (before.batches if before else 0),
             tokens_in(batches),
