@@ -21,7 +21,7 @@ from rsa_ops.tuners.rsa.regrow import TIMES, regrow, regrow_steps
 from rsa_ops.tuners.rsa.report import RoundReport, SelectionReport, describe, round_report
 from rsa_ops.tuners.rsa.rounds import Admission, Round, admit, empty_places
 from rsa_ops.tuners.rsa.scoremaps import load_scores, save_scores, with_prior
-from rsa_ops.tuners.rsa.scoring import Batch, LossFunction, ScoreMap, magnitude_scores, score_blocks
+from rsa_ops.tuners.rsa.scoring import READING, Batch, LossFunction, ScoreMap, magnitude_scores, score_blocks
 from rsa_ops.tuners.rsa.selection import is_trained, scale_by_activation, select_blocks, units
 
 
@@ -81,7 +81,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
             self._read(config, kwargs["train_dataloader"])
         if reason is not None:
             return
-        if _in_rounds(config):
+        if config.selection == "rounds":
             for unit in units(model, name):
                 empty_places(unit.delta)
         self._select(model, name, config, number=0, step=0)
@@ -107,7 +107,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
 
     def _plan(self, config: RsaConfig, state: TrainerState) -> None:
         """Set the steps that are still to come; those of a resumed run lie in its checkpoint."""
-        steps = round_steps(config, state.max_steps) if _in_rounds(config) else ()
+        steps = round_steps(config, state.max_steps) if config.selection == "rounds" else ()
         moves = regrow_steps(steps[-1] if steps else 0, state.max_steps) if config.regrow > 0 else ()
         done = state.global_step if state.global_step > 0 else -1
         self._steps = tuple(step for step in steps if step > done)
@@ -115,9 +115,11 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
 
     def _read(self, config: RsaConfig, loader: Any) -> None:
         """Keep the batches of all rounds."""
-        if config.scoring not in {"fisher", "grad", "snip"} and not config.activation_scaling:
+        if config.scoring not in READING and not config.activation_scaling:
             return
-        self._batches = first_batches(loader, config.scoring_batches * (config.rounds if _in_rounds(config) else 1))
+        self._batches = first_batches(
+            loader, config.scoring_batches * (config.rounds if config.selection == "rounds" else 1)
+        )
         if not self._batches:
             raise ValueError("RsaCallback: expected at least one batch, found none. Is the data loader empty?")
 
@@ -135,7 +137,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         halves = self._halves(model, name, config, [to_device(batch, model) for batch in batches])
         scores = self._with_prior(merged(halves))
         report = None
-        if _in_rounds(config):
+        if config.selection == "rounds":
             report = round_report(step, self._round(model, name, config, halves, scores, number))
             self._steps = self._steps[1:]
         elif config.scoring != "random":  # whose inputs alone are measured, for activation scaling
@@ -166,7 +168,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         """Scores of the even and of the odd batches, over all processes; or one map of magnitudes."""
         if not batches:
             return (magnitude_scores(model, adapter_name=name),)
-        scoring = config.scoring if config.scoring in {"grad", "snip"} else "fisher"
+        scoring = config.scoring if config.scoring in READING else "fisher"
         halves = []
         for part in (batches[0::2], batches[1::2]):
             # An empty second half still takes its turn: every process must call the same collectives.
@@ -261,10 +263,6 @@ def _active_adapters(model: Any) -> list[str]:
     # A property of PEFT's models; a method of transformers' own, which carry adapters through `model.add_adapter`.
     active = model.active_adapters
     return list(active() if callable(active) else active)
-
-
-def _in_rounds(config: RsaConfig) -> bool:
-    return config.selection == "rounds" and config.scoring != "random"
 
 
 def _reason_to_skip(model: nn.Module, name: str, config: RsaConfig, state: TrainerState) -> str | None:

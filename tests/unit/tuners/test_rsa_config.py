@@ -84,6 +84,8 @@ def test_the_budget_decides_the_columns_of_a_layer(options, shape, expected):
         ({"mode": "inplace"}, ValueError, "'auto' or 'additive' or 'resident', found 'inplace'"),
         ({"scoring": "hessian"}, ValueError, "'fisher' or .*'random', found 'hessian'"),
         ({"selection": "often"}, ValueError, "'static' or 'rounds', found 'often'"),
+        ({"selection": "rounds", "scoring": "random"}, ValueError, "scoring='random' does not"),
+        ({"regrow": 0.1, "scoring": "random"}, ValueError, "scoring='random' does not"),
         ({"choice": "worst"}, ValueError, "'top' or 'sample', found 'worst'"),
         ({"rounds": 0}, ValueError, "rounds: expected 1"),
         ({"row_groups": 0}, ValueError, "row_groups: expected 1"),

@@ -79,7 +79,7 @@ def toy(request):
 
 
 @each_structure
-@pytest.mark.parametrize("scoring", ["fisher", "grad", "snip"])
+@pytest.mark.parametrize("scoring", ["fisher", "relative", "grad", "snip"])
 def test_scores_are_the_block_sums_of_brute_force_and_so_are_their_squares(toy, structure, scoring):
     model, acting, frozen = toy(structure)
     batches = toy_batches()
@@ -87,7 +87,7 @@ def test_scores_are_the_block_sums_of_brute_force_and_so_are_their_squares(toy, 
     for number, name in enumerate(NAMES):
         per_batch = []
         for batch in batches:
-            if scoring == "fisher":
+            if scoring in {"fisher", "relative"}:
                 dense = through_copies(acting, batch["x"])[number].square().sum(0)
             else:
                 gradient = through_weights(acting, batch["x"])[number]
@@ -95,6 +95,12 @@ def test_scores_are_the_block_sums_of_brute_force_and_so_are_their_squares(toy, 
             per_batch.append(block_sums(dense.detach(), structure))
         score = scores[f"base_model.model.{name}"]
         stacked = torch.stack(per_batch)
+        if scoring == "relative":  # divided by what the block's inputs bring, over all batches
+            power = score.power.double()
+            inverse = 1 / (power if structure != "tiles" else power[: len(power) // 2 * 2].view(-1, 2).mean(1))
+            if structure == "subnet":
+                inverse = torch.cat([torch.ones(stacked.shape[-1] - len(power)), inverse])
+            stacked = stacked * inverse
         assert score.batches == 3
         # Float32 sums of some dozens of terms against float64.
         torch.testing.assert_close(score.total, stacked.sum(0).float(), rtol=2e-5, atol=1e-8)
