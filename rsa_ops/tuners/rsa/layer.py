@@ -23,7 +23,18 @@ from torch import Tensor, nn
 from rsa_ops.tuners.rsa.blocks import BlockGradient, read_entries, write_entries
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.delta import RsaDelta
-from rsa_ops.tuners.rsa.residency import Stamp, Stay, claim, enter, leave, matrix_of, obstacle, release, rewrite
+from rsa_ops.tuners.rsa.residency import (
+    Stamp,
+    Stay,
+    claim,
+    enter,
+    leave,
+    matrix_of,
+    obstacle,
+    other_tenant,
+    release,
+    rewrite,
+)
 
 
 class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
@@ -31,6 +42,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     Attributes:
         tied: whether another place of the model uses the same weight, which then must not change.
+        shared: whether another model's adapter was met in the same weight; "auto" is additive from then on.
         stay: the resident adapter, or None.
         stamp: counts what was written to the weight.
     """
@@ -47,7 +59,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.in_features, self.out_features = features
         self.quantization_backend = resolve_quantization_backend(base_layer)
         self.rsa_delta = nn.ModuleDict()
-        self.tied = False
+        self.tied = self.shared = False
         self._modes: dict[str, str] = {}
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
@@ -55,6 +67,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.stay: Stay | None = None
         self.stamp = Stamp()
         self.register_state_dict_pre_hook(_vacate)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_vacate)  # type: ignore[no-untyped-call]
 
     def add(self, adapter_name: str, config: RsaConfig, delta: RsaDelta) -> None:
         """Add an adapter with zero values."""
@@ -103,6 +116,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             and stay.current()
         ):
             return  # nearly always; a forward pass of a small batch feels every microsecond here
+        if stay is None:
+            self._clear()
         wanted = self._tenant()
         if stay is not None and (stay.name != wanted or stay.moved()):
             self.vacate()
@@ -112,14 +127,24 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
                 claim(self, stay.delta)  # loading may have put another parameter in place
                 rewrite([(self.base_layer, stay)])
                 self.stamp.count += 1
-        elif wanted is not None and claim(self, self.delta(wanted)):
+        elif wanted is not None:
+            claim(self, self.delta(wanted))
             self.stay = enter(self.base_layer, wanted, self.delta(wanted))
             self.stamp.count += 1
-        elif wanted is not None and self._modes[wanted] == "resident":
+
+    def _clear(self) -> None:
+        """Make another model's adapter leave the weight, which would else be taken for the base."""
+        other = other_tenant(self)
+        if other is None:
+            return
+        wanted = self._tenant()
+        if wanted is not None and self._modes[wanted] == "resident":
             raise RuntimeError(
                 f"adapter {wanted!r}: mode='resident', but another model's adapter is resident in the same base "
                 "weight. Disable that one first, load the base twice, or use mode='auto'."
             )
+        other.vacate()
+        self.shared = other.shared = True
 
     def vacate(self) -> None:
         """Put the base weight back, bit for bit. The adapter returns with the next forward pass."""
@@ -149,6 +174,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         if name is None or name not in self.rsa_delta or self._modes[name] == "additive":
             return None
         if self.delta(name).weight.device != self.base_layer.weight.device:  # not loaded yet, or offloaded
+            return None
+        if self.shared and self._modes[name] == "auto":
             return None
         reason = "its weight is tied" if self.tied else obstacle(self.base_layer)
         if reason is None or self._modes[name] == "auto":
@@ -198,6 +225,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             TypeError: the base is quantised in a way that PEFT can not write.
         """
         self.vacate()
+        self._clear()
         for name in check_adapters_to_merge(self, adapter_names):
             if name not in self.rsa_delta:
                 continue
@@ -266,6 +294,15 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             return matrix_of(self.base_layer).detach()
         return cast("Tensor", self.quantization_backend.get_base_weight(self.base_layer)).detach()
 
+    def frozen(self) -> Tensor:
+        """The base's own weight as [out, in], also while an adapter is resident: a view, or a copy."""
+        matrix = self.matrix()
+        if self.stay is not None:
+            matrix = matrix.clone()
+            stay = self.stay
+            write_entries(matrix, stay.delta.layout, stay.rows, stay.columns, stay.originals)
+        return matrix
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """[..., in] -> [..., out]. Further arguments go to the base layer, as PEFT's layers do it."""
         compiling = torch.compiler.is_compiling()
@@ -297,5 +334,6 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return "rsa." + super().__repr__()
 
 
-def _vacate(layer: Linear, prefix: str, keep_vars: bool) -> None:  # noqa: ARG001, FBT001  torch's signature
+def _vacate(layer: Linear, *_: Any) -> None:
+    """Before a state is taken or loaded: the base's own entries are what is meant by its weight."""
     layer.vacate()

@@ -1,184 +1,279 @@
-"""Decay and the trust ratio: closed forms, bounds, and bits that must not change."""
+"""What would corrupt a resident adapter is refused or handled: shared and tied weights, early switches."""
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
+from peft import get_peft_model
 from torch import nn
-from tuner_models import causal_batch, learnt, llama, two_layers
+from tuner_models import STRUCTURES, TwoLayers, bare_llama, causal_batch, learnt, llama, two_layers
 
-from rsa_ops.tuners.rsa.guards import base_entries
-from rsa_ops.tuners.rsa.robustness import Robustness, attached
+from rsa_ops.tuners import RsaConfig
+from rsa_ops.tuners.rsa import delta
+from rsa_ops.tuners.rsa.selection import units, write_places
 
-STRUCTURES = ("columns", "spread", "subnet", "tiles", "elements")
-EVERY = pytest.mark.parametrize("structure", STRUCTURES)
-MODES = pytest.mark.parametrize("mode", ["additive", "resident"])
-
-
-def made(structure="columns", mode="additive", **options):
-    """Two layers [5, 6] and [4, 5] whose adapter has learnt; half of each weight."""
-    model = learnt(two_layers(structure=structure, mode=mode, tile=2, row_groups=2, **options))
-    model(torch.zeros(1, 6))  # a resident adapter enters its weight here
-    return model
+each_structure = pytest.mark.parametrize("structure", STRUCTURES)
 
 
-def layers(model):
-    return [model.base_model.model.first, model.base_model.model.second]
+def on(base, **options):
+    return get_peft_model(base, RsaConfig(density=0.5, target_modules=["first", "second"], **options))
 
 
-def values(model):
-    return [layer.delta("default").weight for layer in layers(model)]
+def sharing():
+    """Two models over the same weights."""
+    one, two = TwoLayers(), TwoLayers()
+    for name in ("first", "second"):
+        getattr(two, name).weight = getattr(one, name).weight
+        getattr(two, name).bias = getattr(one, name).bias
+    return one, two
 
 
-def norms(structure, entries):
-    """Norm of every block, spelt out."""
-    entries = entries.detach()
-    if structure in {"columns", "subnet"}:
-        return entries.T.norm(dim=1)
-    return entries.norm()[None] if structure == "elements" else entries.flatten(1).norm(dim=1)
+@pytest.mark.parametrize("second_mode", ["auto", "additive"])
+@pytest.mark.parametrize("first_mode", ["auto", "resident"])
+def test_the_second_model_on_shared_weights_is_additive_and_both_are_right(first_mode, second_mode):
+    one, two = sharing()
+    x = torch.randn(3, 6)
+    plain, original = one(x), one.first.weight.detach().clone()
+    first, second = on(one, mode=first_mode), learnt(on(two, mode=second_mode, seed=1))
+    expected_of_second = second(x)
+    second.state_dict()  # leaves, and meets nobody
+    learnt(first)
+    expected_of_first = first(x)
+    assert first.base_model.model.first.resident_adapter == "default"
+    assert not torch.allclose(expected_of_first, plain)
+    for _ in range(2):
+        torch.testing.assert_close(second(x), expected_of_second)
+        assert second.base_model.model.first.resident_adapter is None
+        with second.disable_adapter():
+            first(x)
+            assert torch.equal(second(x), plain)
+        torch.testing.assert_close(first(x), expected_of_first)
+    second.merge_adapter()
+    torch.testing.assert_close(second(x), expected_of_second)
+    second.unmerge_adapter()
+    assert torch.equal(second.unload().first.weight, original)
 
 
-def kept(model):
-    return [value.detach().clone() for value in values(model)]
+def test_two_models_on_shared_weights_both_train_as_if_alone():
+    def run(which):
+        one, two = sharing()
+        models = [on(one, seed=0), on(two, seed=1)]
+        optimizer = torch.optim.SGD([p for m in models for p in m.parameters() if p.requires_grad], lr=0.2)
+        for step in range(4):
+            x = torch.randn(3, 6, generator=torch.Generator().manual_seed(step))
+            for number in which:
+                models[number](x).square().sum().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        return [{n: p.detach() for n, p in m.named_parameters() if ".rsa_delta." in n} for m in models]
+
+    torch.manual_seed(3)
+    both = run([0, 1])
+    for number in (0, 1):
+        torch.manual_seed(3)
+        torch.testing.assert_close(both[number], run([number])[number])
 
 
-@EVERY
-@MODES
-def test_decay_is_the_product_of_its_steps(structure, mode):
-    model = made(structure, mode)
-    start = kept(model)
-    with attached(model, Robustness(delta_decay=0.1)) as handle:
-        for rate in (0.5, 0.25, 0.125):
-            handle.after_step(rate)
-    for value, was in zip(values(model), start, strict=True):
-        torch.testing.assert_close(value.detach(), was * (1 - 0.05) * (1 - 0.025) * (1 - 0.0125))
+def test_resident_on_a_weight_in_use_by_another_model_is_refused_until_it_is_free():
+    one, two = sharing()
+    first, second = learnt(on(one, mode="resident")), on(two, mode="resident")
+    x = torch.randn(3, 6)
+    first(x)
+    with pytest.raises(RuntimeError, match="another model's adapter is resident in the same base weight"):
+        second(x)
+    first.delete_adapter("default")
+    second(x)
+    assert second.base_model.model.first.resident_adapter == "default"
 
 
-def test_decay_equals_that_of_adamw_on_the_same_values():
-    model = made()
-    twins = [nn.Parameter(value) for value in kept(model)]
-    optimizer = torch.optim.AdamW(twins, lr=0.3, weight_decay=0.2)
-    for twin in twins:
-        twin.grad = torch.zeros_like(twin)
-    with attached(model, Robustness(delta_decay=0.2)) as handle:
-        handle.after_step(0.3)
-    optimizer.step()
-    for value, twin in zip(values(model), twins, strict=True):
-        torch.testing.assert_close(value, twin)
+def test_a_tenant_that_is_gone_with_its_model_does_not_block_the_weight():
+    one, two = sharing()
+    first = on(one, mode="resident")
+    first(torch.randn(3, 6))
+    del first, one
+    second = on(two, mode="resident")
+    second(torch.randn(3, 6))
+    assert second.base_model.model.first.resident_adapter == "default"
 
 
-@EVERY
-@MODES
-@pytest.mark.parametrize("ratio", [0.05, 0.5])
-def test_after_a_step_the_bound_holds_for_every_block(structure, mode, ratio):
-    model = made(structure, mode)
-    with attached(model, Robustness(trust_ratio=ratio)) as handle:
-        handle.after_step(0.1)
-        shrunk = handle.limited_blocks
-        assert shrunk > 0
-        handle.after_step(0.1)
-    for layer in layers(model):
-        bound = ratio * norms(structure, base_entries(layer, "default"))
-        assert (norms(structure, layer.delta("default").weight) <= bound * (1 + 1e-6)).all()
-
-
-@EVERY
-@MODES
-def test_blocks_within_the_bound_keep_their_bits(structure, mode):
-    model = made(structure, mode)
-    with torch.no_grad():
-        for value in values(model):
-            value.mul_(1e-3)
-    before = kept(model)
-    with attached(model, Robustness(trust_ratio=0.5)) as handle:
-        handle.after_step(0.1)
-        assert handle.limited_blocks == 0
-    assert all(torch.equal(value, was) for value, was in zip(values(model), before, strict=True))
-
-
-@pytest.mark.parametrize("structure", ["columns", "spread", "subnet", "tiles"])
-def test_one_block_that_is_too_long_is_shrunk_onto_the_bound_and_keeps_its_direction(structure):
-    model = made(structure)
-    first = values(model)[0]
-    block = (slice(None), 0) if structure in {"columns", "subnet"} else 0
-    with torch.no_grad():
-        for value in values(model):
-            value.mul_(1e-3)
-        first[block] *= 1e6
-    before = first.detach().clone()
-    original = base_entries(layers(model)[0], "default")
-    with attached(model, Robustness(trust_ratio=0.5)) as handle:
-        handle.after_step(0.1)
-        assert handle.limited_blocks == 1
-    expected = before.clone()
-    expected[block] *= 0.5 * original[block].norm() / before[block].norm()
-    torch.testing.assert_close(first.detach(), expected)
-    rest = torch.ones_like(before, dtype=torch.bool)
-    rest[block] = False
-    assert torch.equal(first[rest], before[rest])
-
-
-def test_the_bound_is_on_the_values_as_they_act():
-    model = made(activation_scaling=True)
-    for layer in layers(model):
-        layer.delta("default").scale.copy_(torch.linspace(0.5, 8, layer.delta("default").scale.numel()))
-    with attached(model, Robustness(trust_ratio=0.1)) as handle:
-        handle.after_step(0.1)
-    for layer in layers(model):
-        bound = 0.1 * norms("columns", base_entries(layer, "default"))
-        assert (norms("columns", layer.delta("default").values()) <= bound * (1 + 1e-6)).all()
-
-
-def test_a_block_over_zeros_of_the_base_stays_at_zero():
-    model = made()
-    layer = layers(model)[0]
-    column = int(layer.delta("default").columns[0])
-    layer.base_layer.weight.data[:, column] = 0
-    with attached(model, Robustness(trust_ratio=0.5)) as handle:
-        handle.after_step(0.1)
-    assert not values(model)[0][:, 0].any()
-    assert values(model)[0].isfinite().all()
-
-
-@pytest.mark.parametrize("flags", [Robustness(delta_decay=0.1), Robustness(trust_ratio=0.01)])
-def test_a_resident_adapter_is_written_anew_and_its_base_is_the_frozen_one(flags):
-    resident, additive = (learnt(llama(mode=mode)).eval() for mode in ("resident", "additive"))
-    batch = causal_batch()
-    with resident.disable_adapter():
-        base = resident(**batch).logits
-    resident(**batch)
-    for model in (resident, additive):
-        with attached(model, flags) as handle:
-            handle.after_step(0.1)
-            handle.after_step(0.1)
-    torch.testing.assert_close(resident(**batch).logits, additive(**batch).logits)
-    pairs = zip(resident.parameters(), additive.parameters(), strict=True)
-    assert all(torch.equal(one, other) for one, other in pairs if one.requires_grad)
-    with resident.disable_adapter():
-        assert torch.equal(resident(**batch).logits, base)
-
-
-def test_decay_that_would_turn_the_values_round_is_refused():
-    with (
-        attached(made(), Robustness(delta_decay=20)) as handle,
-        pytest.raises(ValueError, match=r"must lie in \[0, 1\], found 2"),
-    ):
-        handle.after_step(0.1)
-
-
-def test_an_optimizer_that_decays_the_values_already_is_refused():
-    model = made()
-    optimizer = torch.optim.AdamW(values(model), weight_decay=0.01)
-    with pytest.raises(ValueError, match=r"weight_decay=0\.01 do the same to the adapter's values"):
-        attached(model, Robustness(delta_decay=0.01), optimizer=optimizer)
-    attached(model, Robustness(trust_ratio=0.5), optimizer=optimizer).detach()
-    elsewhere = torch.optim.AdamW(
-        [{"params": [nn.Parameter(torch.ones(1))]}, {"params": values(model), "weight_decay": 0}]
+@pytest.mark.parametrize("mode", ["auto", "resident"])
+def test_a_tied_weight_is_left_alone(mode):
+    bare = bare_llama()
+    embedding = bare.model.embed_tokens.weight
+    before, batch = embedding.detach().clone(), causal_batch()
+    targets = ["lm_head", "q_proj"]
+    model = learnt(get_peft_model(bare, RsaConfig(density=0.25, target_modules=targets, mode=mode)))
+    assert bare.lm_head.base_layer.weight is embedding
+    if mode == "resident":
+        with pytest.raises(RuntimeError, match="not possible in this layer: its weight is tied"):
+            model(**batch)
+        return
+    logits = model(**batch).logits
+    assert torch.equal(embedding, before)
+    assert bare.lm_head.resident_adapter is None
+    assert bare.model.layers[0].self_attn.q_proj.resident_adapter == "default"
+    additive = learnt(
+        get_peft_model(bare_llama(), RsaConfig(density=0.25, target_modules=targets, mode="additive"))
     )
-    attached(model, Robustness(delta_decay=0.01), optimizer=elsewhere).detach()
+    torch.testing.assert_close(logits, additive(**batch).logits)
 
 
-def test_a_model_without_the_adapter_is_refused():
-    for model, name in ((nn.Sequential(nn.Linear(2, 2)), "default"), (made(), "other")):
-        with pytest.raises(ValueError, match=f"no adapted layer that carries adapter '{name}'"):
-            attached(model, Robustness(trust_ratio=0.5), adapter_name=name)
+def _switch(model):
+    model.set_adapter("other")
+
+
+def _disable(model):
+    with model.disable_adapter():
+        pass
+
+
+def _change(model):
+    model.base_model.model.first.delta("default").weight.data.mul_(2)
+    model.eval()
+
+
+def _change_in_place(model):
+    with torch.no_grad():
+        model.base_model.model.first.delta("default").weight.mul_(2)
+    model(torch.randn(1, 6))
+
+
+def _reselect(model):
+    unit = units(model, "default")[0]
+    layout = unit.layout
+    write_places(unit.delta, *layout.random_index(9, "elsewhere"))
+    model(torch.randn(1, 6))
+
+
+def _step(model):
+    weight = model.base_model.model.first.delta("default").weight
+    weight.grad = torch.ones_like(weight)
+    torch.optim.SGD([weight], lr=0.1).step()
+
+
+def _look(model):
+    model.state_dict()
+
+
+def _delete(model):
+    model.delete_adapter("default")
+
+
+SWITCHES = [_switch, _disable, _change, _change_in_place, _reselect, _step, _look, _delete]
+
+
+@each_structure
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_a_graph_from_before_a_switch_is_not_used_after_it(structure, switch):
+    model = learnt(two_layers(structure=structure, tile=2, mode="resident"))
+    model.add_adapter(
+        "other", RsaConfig(density=0.5, structure=structure, tile=2, target_modules=["first", "second"])
+    )
+    loss = model(torch.randn(3, 6)).square().sum()
+    switch(model)
+    with pytest.raises(RuntimeError, match=r"(switched, disabled, changed or reloaded|modified by an inplace)"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("switch", [_switch, _disable, _step, _look])
+def test_under_gradient_checkpointing_a_switch_is_noticed_too(switch):
+    model = learnt(two_layers(mode="resident")).train()
+    model.add_adapter("other", RsaConfig(density=0.5, target_modules=["first", "second"], mode="resident"))
+    x = torch.randn(3, 6, requires_grad=True)
+    loss = torch.utils.checkpoint.checkpoint(model, x, use_reentrant=False).square().sum()
+    switch(model)
+    with pytest.raises((RuntimeError, torch.utils.checkpoint.CheckpointError)):
+        loss.backward()
+
+
+def test_a_layer_called_twice_and_two_forwards_before_backward_are_right():
+    def gradients(mode):
+        model = learnt(two_layers(mode=mode))
+        first = model.base_model.model.first
+        x, y = torch.randn(3, 6), torch.randn(2, 6)
+        (first(x).sum() + first(x * 2).square().sum() + model(y).square().sum()).backward()
+        return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+    torch.manual_seed(5)
+    additive = gradients("additive")
+    torch.manual_seed(5)
+    torch.testing.assert_close(gradients("resident"), additive)
+
+
+@pytest.mark.parametrize("mode", ["additive", "resident"])
+@each_structure
+def test_an_activation_in_place_after_the_layer_changes_no_gradient(structure, mode):
+    def gradients(*, inplace):
+        torch.manual_seed(0)
+        base = nn.Sequential(nn.Linear(6, 8), nn.ReLU(inplace=inplace), nn.Linear(8, 4))
+        options = {"density": 0.5, "structure": structure, "tile": 2, "mode": mode, "target_modules": ["0", "2"]}
+        model = learnt(get_peft_model(base, RsaConfig(**options)))
+        x = torch.randn(5, 6, requires_grad=True)
+        model(x).square().sum().backward()
+        return [x.grad, *(p.grad for p in model.parameters() if p.requires_grad)]
+
+    for mine, plain in zip(gradients(inplace=True), gradients(inplace=False), strict=True):
+        assert torch.equal(mine, plain)
+
+
+def kept_tensors(model, batch):
+    kept = {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: [t, kept.setdefault(t.data_ptr(), t)][0], lambda t: t):
+        loss = model(**batch, use_cache=False).loss
+    return list(kept.values()), loss
+
+
+def test_siblings_keep_one_gathered_tensor_together():
+    """Distinct tensors of [rows, tokens, k] or its flat form that a Llama layer keeps for its adapters."""
+    batch = causal_batch(rows=3, tokens=11)
+    bare, _ = kept_tensors(bare_llama().requires_grad_(requires_grad=False), batch)
+    assert bare == []
+    # Budgets that give every family a width of its own, which no other tensor of the model has.
+    widths = {"q_proj": 5, "k_proj": 5, "v_proj": 5, "gate_proj": 3, "up_proj": 3, "o_proj": 6, "down_proj": 7}
+    size = {"down_proj": 24}
+    pattern = {
+        f"model.layers.{n}.{'mlp' if one in {'gate_proj', 'up_proj', 'down_proj'} else 'self_attn'}.{one}": k
+        / size.get(one, 16)
+        for n in (0, 1)
+        for one, k in widths.items()
+    }
+    for shared, expected in ((True, {5: 2, 3: 2, 6: 2, 7: 2}), (False, {5: 6, 3: 4, 6: 2, 7: 2})):
+        model = get_peft_model(
+            bare_llama(), RsaConfig(density=1.0, budget_pattern=pattern, share_siblings=shared, mode="resident")
+        )
+        tensors, _ = kept_tensors(model, batch)
+        counts = {
+            k: sum(t.is_floating_point() and t.numel() == 33 * k and t.shape[-1] == k for t in tensors)
+            for k in expected
+        }
+        assert counts == expected
+
+
+@each_structure
+def test_a_resident_layer_keeps_gathered_inputs_alone(structure):
+    layer = learnt(two_layers(structure=structure, tile=2, mode="resident", density=0.34)).base_model.model.first
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        layer(torch.randn(50, 6))
+    layout = layer.delta("default").layout
+    wide = 6 if structure == "elements" else layout.groups * layout.columns
+    assert [tuple(t.shape) for t in kept if t.is_floating_point()] == [(50, wide)]
+
+
+@pytest.mark.parametrize("mode", ["additive", "resident"])
+def test_gathered_inputs_do_not_outlive_their_graph(mode, monkeypatch):
+    gathered, pick = [], delta.pick
+
+    def noted(*args, **options):
+        picked = pick(*args, **options)
+        gathered.append(weakref.ref(picked))
+        return picked
+
+    monkeypatch.setattr(delta, "pick", noted)
+    loss = llama(mode=mode).train()(**causal_batch(), use_cache=False).loss
+    assert len(gathered) == 8  # q/k/v, o, gate/up and down of two layers
+    assert all(ref() is not None for ref in gathered)
+    del loss
+    assert all(ref() is None for ref in gathered)
