@@ -2,6 +2,7 @@
 
 from rsa_ops.tuners.rsa.budget import plan_budget
 from rsa_ops.tuners.rsa.config import RsaConfig
+from rsa_ops.tuners.rsa.hotswap import hotswap
 from rsa_ops.tuners.rsa.layout import Layout
 from rsa_ops.tuners.rsa.model import RsaModel
 from rsa_ops.tuners.rsa.report import ModuleSelection, RoundReport, SelectionReport
@@ -18,6 +19,7 @@ __all__ = [
     "RsaConfig",
     "RsaModel",
     "SelectionReport",
+    "hotswap",
     "magnitude_scores",
     "plan_budget",
     "score_blocks",

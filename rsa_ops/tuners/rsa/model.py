@@ -87,8 +87,6 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
         adapter_names: list[str] | None = None,
     ) -> nn.Module:
         layers = rsa_layers(self.model)
-        for layer in layers:
-            layer.vacate()  # `unload` takes the layers away without asking them
         plain: nn.Module = super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
         tell_merge_error(layers)
         return plain
