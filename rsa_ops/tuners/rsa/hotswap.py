@@ -12,7 +12,10 @@ from peft.utils import get_peft_model_state_dict, load_peft_weights
 from torch import Tensor, nn
 
 from rsa_ops.tuners.rsa.config import RsaConfig
+from rsa_ops.tuners.rsa.layer import Linear
 from rsa_ops.tuners.rsa.model import rsa_layers
+
+BESIDE = "Load it beside the other: model.load_adapter(folder, name)."
 
 
 @torch.no_grad()
@@ -38,22 +41,7 @@ def hotswap(model: nn.Module, folder: str | Path, adapter_name: str = "default")
     place = Path(folder)
     if not (place / "adapter_config.json").is_file():
         raise FileNotFoundError(f"hotswap: expected a saved adapter, found no adapter_config.json in {place}.")
-    loaded = _loaded(inner, adapter_name)
-    saved = PeftConfig.from_pretrained(str(place))
-    if not isinstance(saved, RsaConfig):
-        raise ValueError(
-            f"hotswap: expected an adapter of type ROBUST_SPARSE, found {saved.peft_type.value} in {place}."
-        )
-    if saved.structure != loaded.structure:
-        raise ValueError(
-            f"hotswap: expected structure {loaded.structure!r} as in adapter {adapter_name!r}, found "
-            f"{saved.structure!r} in {place}. Load it beside: model.load_adapter(folder, name)."
-        )
-    layers = [layer for layer in rsa_layers(inner) if adapter_name in layer.rsa_delta]
-    if any(layer.merged for layer in layers):
-        raise ValueError(f"hotswap: adapter {adapter_name!r} or another is merged; call unmerge_adapter() first.")
-    if any(type(layer.delta(adapter_name).weight) is not nn.Parameter for layer in layers):
-        raise ValueError(f"hotswap: adapter {adapter_name!r} is sharded; swap before the model is sharded.")
+    layers = _swappable(inner, place, adapter_name)
     own = get_peft_model_state_dict(inner, adapter_name=adapter_name, save_embedding_layers=False)
     new = _fitting(own, load_peft_weights(str(place), device="cpu"), place)
     for key, tensor in own.items():
@@ -62,13 +50,27 @@ def hotswap(model: nn.Module, folder: str | Path, adapter_name: str = "default")
         layer.settle()
 
 
-def _loaded(model: Any, adapter_name: str) -> RsaConfig:
+def _swappable(model: Any, place: Path, adapter_name: str) -> list[Linear]:
+    """The layers that carry the adapter; ValueError where it can not be swapped for the one in `place`."""
     configs: Mapping[str, Any] = getattr(model, "peft_config", {})
-    config = configs.get(adapter_name)
-    if not isinstance(config, RsaConfig):
+    loaded, saved = configs.get(adapter_name), PeftConfig.from_pretrained(str(place))
+    kind = "expected a Robust Sparse Adapter"
+    if not isinstance(loaded, RsaConfig):
         found = {name: type(one).__name__ for name, one in configs.items()}
-        raise ValueError(f"hotswap: expected a loaded Robust Sparse Adapter {adapter_name!r}, found {found}.")
-    return config
+        raise ValueError(f"hotswap: {kind} {adapter_name!r} in the model, found {found}.")  # noqa: TRY004
+    if not isinstance(saved, RsaConfig):
+        raise ValueError(f"hotswap: {kind}, found one of type {saved.peft_type.value} in {place}.")  # noqa: TRY004
+    if saved.structure != loaded.structure:
+        raise ValueError(
+            f"hotswap: expected structure {loaded.structure!r} as in adapter {adapter_name!r}, found "
+            f"{saved.structure!r} in {place}. {BESIDE}"
+        )
+    layers = [layer for layer in rsa_layers(model) if adapter_name in layer.rsa_delta]
+    if any(layer.merged for layer in layers):
+        raise ValueError("hotswap: an adapter is merged into the base; call unmerge_adapter() first.")
+    if any(type(layer.delta(adapter_name).weight) is not nn.Parameter for layer in layers):
+        raise ValueError(f"hotswap: adapter {adapter_name!r} is sharded; swap before the model is sharded.")
+    return layers
 
 
 def _fitting(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], place: Path) -> dict[str, Tensor]:
@@ -76,15 +78,14 @@ def _fitting(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], place: Path
     # The file's keys are those of a PeftModel; a transformers model with adapters has no such prefix.
     prefix = "" if any(key in saved for key in own) else "base_model.model."
     new = {key: saved[prefix + key] for key in own if prefix + key in saved}
-    advice = "Load it beside the other: model.load_adapter(folder, name)."
     missing, extra = sorted(set(own) - set(new)), sorted(set(saved) - {prefix + key for key in new})
     if missing or extra:
         where = f"no {missing[0]!r}" if missing else f"{extra[0]!r}, which the loaded one lacks"
-        raise ValueError(f"hotswap: expected the loaded adapter's layers, found {where} in {place}. {advice}")
+        raise ValueError(f"hotswap: expected the loaded adapter's layers, found {where} in {place}. {BESIDE}")
     for key, tensor in own.items():
         if tensor.shape != new[key].shape or tensor.is_floating_point() != new[key].is_floating_point():
             raise ValueError(
-                f"hotswap: expected {key!r} as {tensor.dtype} of shape {tuple(tensor.shape)}, found {new[key].dtype} "
-                f"of shape {tuple(new[key].shape)} in {place}. {advice}"
+                f"hotswap: expected {key!r} as {tensor.dtype} of shape {tuple(tensor.shape)}, found "
+                f"{new[key].dtype} of shape {tuple(new[key].shape)} in {place}. {BESIDE}"
             )
     return new
