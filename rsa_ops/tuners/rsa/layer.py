@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from rsa_ops.tuners.rsa.blocks import BlockGradient, read_entries, write_entries
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.delta import RsaDelta
-from rsa_ops.tuners.rsa.quantised import Kept, keep, merge_into, put_back
+from rsa_ops.tuners.rsa.quantised import Kept, keep, merge_into, put_back, unpack
 from rsa_ops.tuners.rsa.residency import (
     Stamp,
     Stay,
@@ -290,6 +290,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """The base's weight as [out, in], as it is now: a view, or a dequantised copy."""
         if self.quantization_backend is None:
             return matrix_of(self.base_layer).detach()
+        unpack(self.base_layer)
         return cast("Tensor", self.quantization_backend.get_base_weight(self.base_layer)).detach()
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -32,8 +32,19 @@ class Kept:
     state: dict[str, Any]
 
 
+def unpack(base: Any) -> None:
+    """Bring a 4-bit weight into the order that it is read in.
+
+    On a CPU with AVX512-BF16, bitsandbytes lets the first forward pass in evaluation mode reorder the weight, for good,
+    and round its scales to bfloat16; its own `state_dict` undoes the order, and PEFT's reader does not know of it.
+    """
+    if getattr(getattr(base.weight, "quant_state", None), "packing_format_for_cpu", False):
+        base.state_dict()
+
+
 def keep(base: Any) -> Kept:
     """What `put_back` needs."""
+    unpack(base)
     state = getattr(base, "state", None)
     return Kept(base.weight, dict(vars(base.weight)), {} if state is None else dict(vars(state)))
 
@@ -42,6 +53,8 @@ def put_back(base: Any, kept: Kept) -> None:
     """The weight as it was."""
     _replace(vars(kept.weight), kept.marks)
     base.weight = kept.weight
+    if hasattr(base, "quant_state"):
+        base.quant_state = kept.weight.quant_state
     if kept.state:
         _replace(vars(base.state), kept.state)
 
