@@ -35,8 +35,8 @@ class Kept:
 def unpack(base: Any) -> None:
     """Bring a 4-bit weight into the order that it is read in.
 
-    On a CPU with AVX512-BF16, bitsandbytes lets the first forward pass in evaluation mode reorder the weight, for good,
-    and round its scales to bfloat16; its own `state_dict` undoes the order, and PEFT's reader does not know of it.
+    On a CPU with AVX512-BF16, the first forward pass in evaluation mode lets bitsandbytes reorder the weight, for
+    good, and round its scales to bfloat16. Its own `state_dict` undoes the order; PEFT's reader does not know of it.
     """
     if getattr(getattr(base.weight, "quant_state", None), "packing_format_for_cpu", False):
         base.state_dict()
