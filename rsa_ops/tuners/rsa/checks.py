@@ -56,8 +56,8 @@ def supported(target: nn.Module, name: str) -> nn.Module:
         raise TypeError(f"{found}. Name linear layers in `target_modules`, or add this one to `exclude_modules`.")
     if weight.dtype not in {torch.float64, torch.float32, torch.bfloat16, torch.float16}:
         raise TypeError(
-            f"target module {name!r}: expected a weight of floating point numbers, found {weight.dtype}. Load the base "
-            "model in bfloat16 or float32."
+            f"target module {name!r}: expected a weight of floating point numbers, found {weight.dtype}. Load the "
+            "base model in bfloat16 or float32."
         )
     return target
 

@@ -36,7 +36,8 @@ def unpack(base: Any) -> None:
     """Bring a 4-bit weight into the order that it is read in.
 
     On a CPU with AVX512-BF16, the first forward pass in evaluation mode lets bitsandbytes reorder the weight, for
-    good, and round its scales to bfloat16. Its own `state_dict` undoes the order; PEFT's reader does not know of it.
+    good, and round its scales to bfloat16. Its own `state_dict` undoes the order, of which PEFT's reader knows
+    nothing.
     """
     if getattr(getattr(base.weight, "quant_state", None), "packing_format_for_cpu", False):
         base.state_dict()

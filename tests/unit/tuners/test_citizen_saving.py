@@ -1,4 +1,4 @@
-"""Saving, loading and training on, in every way that PEFT and transformers offer; a LoRA script, one line changed."""
+"""Saving, loading and training on, in the ways of PEFT and transformers; a LoRA script with one line changed."""
 
 from __future__ import annotations
 
