@@ -6,6 +6,7 @@ Prints one JSON object: case -> largest difference of a value and of an output, 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import torch
 from peft import get_peft_model
 from peft.utils import get_peft_model_state_dict
+from peft.utils.other import fsdp_auto_wrap_policy
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
@@ -53,10 +55,10 @@ def shard(model, case: str, mesh):
     return model
 
 
-def train(model, *, parallel: bool, evaluate: bool = False, steps: int = 3):
+def train(model, *, parallel: bool, evaluate: bool = False, collect: bool = True):
     model.train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05)
-    for seed in range(steps):
+    for seed in range(3):
         batch = causal_batch(rows=4, seed=seed)
         if parallel:
             batch = {key: value[2 * RANK : 2 * RANK + 2] for key, value in batch.items()}
@@ -69,28 +71,24 @@ def train(model, *, parallel: bool, evaluate: bool = False, steps: int = 3):
             model.train()
     with torch.no_grad():
         output = model.eval()(**causal_batch(rows=4, seed=9)).logits
-    saved = get_peft_model_state_dict(model)
+    saved = get_peft_model_state_dict(model) if collect else {}
     return {k: getattr(v, "full_tensor", lambda v=v: v)() for k, v in saved.items()}, output
 
 
 def main() -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=RANK, world_size=2)
+    found = whole() if sys.argv[3] == "whole" else {}
     mesh = init_device_mesh("cpu", (2,))
-    cases = ["fresh", "fresh root", "fresh ran", "trained", "trained root", "trained ran disabled"]
-    structures = ["spread", "subnet", "tiles", "elements"]
     # All before the first is sharded: a process that has sharded keeps new adapters additive.
-    models = {case: make(case) for case in cases}
-    models |= {f"trained {one}": make("trained", structure=one) for one in structures}
+    cases = [("fresh ran", "columns"), ("trained ran disabled", "columns")]
+    if sys.argv[3] == "whole":
+        cases += [(case, "columns") for case in ("fresh", "fresh root", "trained root")]
+        cases += [("trained", structure) for structure in ("columns", "spread", "subnet", "tiles", "elements")]
+    models = [make(case, structure=structure) for case, structure in cases]
     late, half, strict = make("trained ran"), make("fresh", dtype=torch.bfloat16), make("fresh", "resident")
-    found = {}
-    for case, model in models.items():
-        structure = next((one for one in structures if one in case), "columns")
-        values, output = train(make(case.replace("ran", ""), "additive", structure), parallel=False)
-        theirs, answered = train(shard(model, case, mesh), parallel=True, evaluate="root" in case)
-        difference = max((values[key].double() - theirs[key].double()).abs().max().item() for key in values)
-        resident = [layer.resident_adapter for layer in layers(model) if layer.resident_adapter]
-        found[case] = (difference, (output - answered).abs().max().item(), resident)
+    for (case, structure), model in zip(cases, models, strict=True):
+        found[f"{case} {structure}"] = compare(case, shard(model, case, mesh), structure)
     _, answered = train(shard(half, "fresh", mesh), parallel=True)
     found["bfloat16"] = (0.0 if answered.isfinite().all() else 1.0, 0.0, [])
     for case, model in (("trained ran", late), ("resident", strict)):
@@ -98,21 +96,32 @@ def main() -> None:
             train(shard(model, case, mesh), parallel=True)
         except RuntimeError as error:
             found[f"refused {case}"] = str(error)
-    distributed.barrier()
-    found["fsdp 1"] = older()
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
-def older():
-    """FSDP 1 without accelerate: nothing but the weights tells that it is there."""
-    try:
-        values, output = train(make("trained", "additive"), parallel=False)
-        model = make("trained")
-        wrapped = FullyShardedDataParallel(model, use_orig_params=True, device_id=torch.device("cpu"))
-        theirs, answered = train(wrapped, parallel=True)
-    except (RuntimeError, ValueError, NotImplementedError, AssertionError, AttributeError) as error:
-        return f"{type(error).__name__}: {error}"
-    return (output - answered).abs().max().item()
+def compare(case: str, model, structure: str = "columns"):
+    values, output = train(make(case.replace("ran", ""), "additive", structure), parallel=False)
+    theirs, answered = train(model, parallel=True, evaluate="root" in case)
+    difference = max((values[key].double() - theirs[key].double()).abs().max().item() for key in theirs)
+    resident = [layer.resident_adapter for layer in layers(model) if layer.resident_adapter]
+    return difference, (output - answered).abs().max().item(), resident
+
+
+def whole():
+    """FSDP 1 without accelerate, where nothing but the weights tells of it; with PEFT's policy of wrapping, too."""
+    os.environ["FSDP_TRANSFORMER_CLS_TO_WRAP"] = "LlamaDecoderLayer"
+    found = {}
+    for case in ("fresh ran", "trained", "trained policy"):
+        model = make(case)
+        options = {"use_orig_params": True}
+        if "policy" in case:
+            options = {"use_orig_params": False, "auto_wrap_policy": fsdp_auto_wrap_policy(model)}
+        sharded = FullyShardedDataParallel(model, device_id=torch.device("cpu"), **options)
+        _, output = train(make(case.replace("ran", ""), "additive"), parallel=False)
+        _, answered = train(sharded, parallel=True, collect=False)
+        resident = [layer.resident_adapter for layer in layers(model) if layer.resident_adapter]
+        found[f"FSDP 1 {case}"] = (0.0, (output - answered).abs().max().item(), resident)
+    return found
 
 
 main()
