@@ -37,10 +37,10 @@ def supported(target: nn.Module, name: str) -> nn.Module:
             "called, so an adapter in it would do nothing. Add its name to `exclude_modules`."
         )
     weight: Any = getattr(target, "weight", None)
-    if weight is not None and weight.device.type == "meta" and not hasattr(target, "_hf_hook"):
+    if weight is not None and weight.device.type == "meta":
         raise TypeError(
             f"target module {name!r}: expected a weight with values, found one on the meta device. Load the base "
-            "model's weights first, then add the adapter."
+            "model's weights first, without offloading them (device_map), then add the adapter."
         )
     backend = resolve_quantization_backend(target)
     if backend is not None and backend.backend_name in BACKENDS:

@@ -223,8 +223,15 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
         Raises:
             ValueError: `safe_merge` and the merged entries would hold NaN or infinity. The base is left as it was.
+            TypeError: the weight is sharded, or computed from other parameters (parametrised).
         """
         self.vacate()
+        weight = self.base_layer.weight
+        if self.quantization_backend is None and type(weight) is not nn.Parameter:
+            raise TypeError(
+                f"merge: expected a whole weight, found a {type(weight).__name__}, which is sharded or computed. "
+                "Load the adapter on an unsharded base to merge it."
+            )
         for name in check_adapters_to_merge(self, adapter_names):
             if name not in self.rsa_delta:
                 continue

@@ -122,3 +122,36 @@ def test_resident_where_it_is_not_possible_says_why_and_what_else():
     with pytest.raises(RuntimeError, match=r"not possible in this layer: its weight is tied. Use mode='auto'"):
         model = llama(target_modules=["lm_head"], mode="resident")
         model(input_ids=torch.ones(1, 2, dtype=torch.long))
+
+
+def test_a_weight_that_is_computed_carries_an_adapter_and_takes_no_merge():
+    bare = TwoLayers()
+    nn.utils.parametrizations.weight_norm(bare.first)
+    x = torch.randn(2, 6)
+    base = bare(x)
+    model = learnt(get_peft_model(bare, RsaConfig(density=0.5, target_modules=["first"]))).eval()
+    layer = model.base_model.model.first
+    torch.testing.assert_close(layer(x), layer.base_layer(x) + x @ layer.get_delta_weight("default").T)
+    with pytest.raises(
+        TypeError, match="merge: expected a whole weight, found a Tensor, which is sharded or computed"
+    ):
+        model.merge_adapter()
+    with model.disable_adapter():
+        assert torch.equal(model(x), base)
+
+
+def test_an_offloaded_base_is_refused_and_one_offloaded_afterwards_answers_the_same():
+    from accelerate import cpu_offload
+    from tuner_models import causal_batch
+
+    batch = causal_batch()
+    with torch.no_grad():
+        expected = learnt(llama()).eval()(**batch).logits
+        model = learnt(llama()).eval()
+        model(**batch)
+        cpu_offload(model, execution_device="cpu")
+        torch.testing.assert_close(model(**batch).logits, expected)
+    bare = bare_llama()
+    cpu_offload(bare, execution_device="cpu")
+    with pytest.raises(TypeError, match=r"on the meta device.*without offloading them \(device_map\)"):
+        get_peft_model(bare, RsaConfig(density=0.25))

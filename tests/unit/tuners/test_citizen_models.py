@@ -96,6 +96,7 @@ def mixtral():
         ),
         ({"target_modules": r".*layers\.1\..*(gate|up)_proj"}, {"1.gate_proj", "1.up_proj"}),
         ({"target_modules": ["model.layers.0.mlp.up_proj"]}, {"0.up_proj"}),
+        ({"target_modules": None}, {f"{layer}.{p}" for layer in "01" for p in ("q_proj", "v_proj")}),  # LoRA's
         ({"target_modules": ["down_proj"], "layers_to_transform": [1]}, {"1.down_proj"}),
         ({"target_modules": ["down_proj"], "layers_to_transform": 0, "layers_pattern": "layers"}, {"0.down_proj"}),
         (

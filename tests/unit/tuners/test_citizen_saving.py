@@ -110,6 +110,19 @@ def test_loading_over_a_running_resident_adapter(low_memory, tmp_path):
         assert torch.equal(logits(host), logits(bare_llama()))
 
 
+@pytest.mark.parametrize("safe", [True, False])
+def test_two_adapters_are_saved_into_folders_of_their_own(safe, tmp_path):
+    model = learnt(llama())
+    model.add_adapter("other", RsaConfig(density=0.25, seed=4))
+    learnt(model, "other")
+    model.save_pretrained(tmp_path, safe_serialization=safe)
+    for name, place in (("other", tmp_path / "other"), ("default", tmp_path)):
+        model.set_adapter(name)
+        assert torch.equal(logits(PeftModel.from_pretrained(bare_llama(), place)), logits(model))
+    model.save_pretrained(tmp_path / "one", selected_adapters=["default"])
+    assert not (tmp_path / "one" / "other").exists()
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_saving_the_whole_model_saves_the_base_as_it_was(mode, tmp_path):
     model = moved(llama(mode=mode))
