@@ -20,7 +20,7 @@ from rsa_ops.tuners.rsa.regrow import TIMES, regrow, regrow_steps
 from rsa_ops.tuners.rsa.report import RoundReport, SelectionReport, describe, round_report
 from rsa_ops.tuners.rsa.rounds import Admission, Round, admit, empty_places
 from rsa_ops.tuners.rsa.scoremaps import load_scores, save_scores, with_prior
-from rsa_ops.tuners.rsa.scoring import Batch, LossFunction, ScoreMap, magnitude_scores, score_blocks
+from rsa_ops.tuners.rsa.scoring import READING, Batch, LossFunction, ScoreMap, magnitude_scores, score_blocks
 from rsa_ops.tuners.rsa.selection import is_trained, scale_by_activation, select_blocks, units
 
 
@@ -74,7 +74,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
             self.report = SelectionReport(name, config.scoring, reason, 0.0, 0, None, ())
             return
         rounds = config.rounds if config.selection == "rounds" else 1
-        if config.scoring in {"fisher", "grad", "snip"} or config.activation_scaling:
+        if config.scoring in READING or config.activation_scaling:
             self._batches = first_batches(kwargs["train_dataloader"], config.scoring_batches * rounds)
         if config.selection == "rounds":
             self._steps = round_steps(config, state.max_steps)
@@ -118,7 +118,8 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
             report = self._round(model, name, config, halves, number, step)
             self._steps = self._steps[1:]
         else:
-            select_blocks(model, name, scores, choice=config.choice, seed=config.seed)
+            if config.scoring != "random":  # which reads batches for their activations alone
+                select_blocks(model, name, scores, choice=config.choice, seed=config.seed)
             report = None
         last = report is None or not self._steps
         if config.activation_scaling and last:
