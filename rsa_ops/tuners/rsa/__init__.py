@@ -3,6 +3,7 @@
 from rsa_ops.tuners.rsa.alpha import AlphaPoint, AlphaSweep, alpha_sweep
 from rsa_ops.tuners.rsa.budget import plan_budget
 from rsa_ops.tuners.rsa.config import RsaConfig
+from rsa_ops.tuners.rsa.hotswap import hotswap
 from rsa_ops.tuners.rsa.layout import Layout
 from rsa_ops.tuners.rsa.model import RsaModel
 from rsa_ops.tuners.rsa.report import ModuleSelection, RoundReport, SelectionReport
@@ -26,6 +27,7 @@ __all__ = [
     "adapter_learning_rate",
     "alpha_sweep",
     "attached",
+    "hotswap",
     "magnitude_scores",
     "plan_budget",
     "score_blocks",
