@@ -33,7 +33,8 @@ from torch._dynamo.utils import counters
 from tuner_cost_ratios import drift, ratios, ratios_as_text, rows_as_text
 from tuner_cost_rows import ROWS, Row, chosen
 
-from rsa_ops.tuners import score_columns
+from rsa_ops.tuners import magnitude_scores, score_blocks, select_blocks
+from rsa_ops.tuners.rsa.layer import Linear
 
 WARM_UP, STEPS = 4, 8
 LEARNING_RATE = 1e-4
@@ -95,6 +96,7 @@ def _measure(row: Row, setting: Setting) -> dict[str, Any]:
         setting.checkpointing
     ):  # after the adapter, as Trainer does it: before, PEFT would ask gradients of the inputs
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()  # as Trainer does; a compiled forward pass finds RSA's values where this puts them
     learning = [p for p in model.parameters() if p.requires_grad]
     step = make_step(row, model, learning, shape, setting)
     found = {
@@ -103,7 +105,7 @@ def _measure(row: Row, setting: Setting) -> dict[str, Any]:
         "trainable_types": sorted({str(p.dtype).removeprefix("torch.") for p in learning}),
         "built_bytes": torch.cuda.memory_allocated() if setting.device == "cuda" else None,
     }
-    found |= timed(step, setting.device)
+    found |= timed(step, setting.device) | _residency(model)
     if setting.compiled:
         found["compile"]["break_reasons"] = [reason[:200] for reason in list(counters["graph_break"])[:2]]
         found["compile"] |= _after_reselection(model, step)
@@ -128,7 +130,7 @@ def make_step(row: Row, model: Any, learning: list[Tensor], shape: Shape, settin
     if row.kind == "scoring":
 
         def scoring() -> Tensor:
-            return torch.stack([score.mean() for score in score_columns(model, [batch]).values()]).mean()
+            return torch.stack([score.mean.mean() for score in score_blocks(model, [batch]).values()]).mean()
 
         return scoring
     optimizer = torch.optim.AdamW(learning, lr=LEARNING_RATE, fused=True)
@@ -178,28 +180,32 @@ def timed(step: Step, device: str) -> dict[str, Any]:
     }
 
 
+def _residency(model: Any) -> dict[str, int]:
+    """How many layers carry an RSA adapter, and in how many its values stand in the base weight."""
+    layers = [module for module in model.modules() if isinstance(module, Linear)]
+    resident = sum(layer.resident_adapter is not None for layer in layers)
+    return {"rsa_layers": len(layers), "resident_layers": resident} if layers else {}
+
+
 def _after_reselection(model: Any, step: Step) -> dict[str, int]:
     """Graphs compiled anew after the adapter was pointed at other places; nothing for other methods."""
-    if not reselect(model):
+    if not _residency(model):
         return {}
     before = _graphs()["graphs"]
+    reselect(model)
     for _ in range(2):
         step()
     return {"recompiled_after_reselection": _graphs()["graphs"] - before}
 
 
-def reselect(model: Any) -> bool:
-    """Zero every RSA adapter and move its columns by one, in place; whether there was one."""
-    from rsa_ops.tuners.rsa.layer import Linear, RsaDelta
-
-    found = False
-    with torch.no_grad():
-        for layer in (module for module in model.modules() if isinstance(module, Linear)):
-            for delta in (part for part in layer.rsa_delta.values() if isinstance(part, RsaDelta)):
-                delta.weight.zero_()
-                delta.columns.copy_(((delta.columns + 1) % layer.in_features).sort(dim=-1).values)
-                found = True
-    return found
+@torch.no_grad()
+def reselect(model: Any) -> None:
+    """Zero the values of an RSA model and point them at the largest weights, in place."""
+    for layer in (module for module in model.modules() if isinstance(module, Linear)):
+        for delta in layer.rsa_delta.values():
+            delta.weight.zero_()
+    select_blocks(model, "default", magnitude_scores(model))
+    model.train()  # as Trainer does at every step: where the forward pass is compiled, this rewrites the weights
 
 
 def _profiled(step: Step, device: str) -> dict[str, Any]:
