@@ -91,12 +91,7 @@ def _measure(row: Row, setting: Setting) -> dict[str, Any]:
     shape = SHAPES[setting.shape]
     base = build(shape, setting.device)
     parameters = sum(p.numel() for p in base.parameters())
-    model = row.adapt(base, shape, setting.rank)
-    if (
-        setting.checkpointing
-    ):  # after the adapter, as Trainer does it: before, PEFT would ask gradients of the inputs
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.train()  # as Trainer does; a compiled forward pass finds RSA's values where this puts them
+    model = prepare(row, base, setting)
     learning = [p for p in model.parameters() if p.requires_grad]
     step = make_step(row, model, learning, shape, setting)
     found = {
@@ -111,6 +106,18 @@ def _measure(row: Row, setting: Setting) -> dict[str, Any]:
         found["compile"] |= _after_reselection(model, step)
     found |= _profiled(step, setting.device)
     return found
+
+
+def prepare(row: Row, base: Any, setting: Setting) -> Any:
+    """The base with what the row trains, and gradient checkpointing where the setting has it; in training mode."""
+    model = row.adapt(base, SHAPES[setting.shape], setting.rank)
+    if setting.checkpointing:  # after the adapter, as Trainer does it
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if row.group == "depth":
+            # transformers makes the embeddings' output require a gradient, which only reentrant checkpointing
+            # needs; backward would then go on below the lowest adapter, through all that the row leaves out.
+            model.disable_input_require_grads()
+    return model.train()  # as Trainer does; a compiled forward pass finds RSA's values where this puts them
 
 
 def make_step(row: Row, model: Any, learning: list[Tensor], shape: Shape, setting: Setting) -> Step:
@@ -309,8 +316,8 @@ def save(records: list[dict[str, Any]], left: list[str], file: Path) -> None:
     write(record, file)
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The command line, or `words` in its place."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out")
     parser.add_argument("--shapes", nargs="+", default=["1b"], choices=SHAPES)
@@ -322,12 +329,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=float("inf"), help="seconds after which no row is begun")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--append", nargs="*", default=None, help="keep the records of OUT.json, or of these files")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
-def main() -> None:
+def main(command: list[str] | None = None) -> None:
     """Measure, write and print."""
-    words = arguments()
+    words = arguments(command)
     kept = [] if words.append is None else words.append or [words.out]
     records = [r for file in kept for r in json.loads(Path(file).read_text(encoding="utf-8"))["records"]]
     left = measure_all(words, records)

@@ -3,11 +3,11 @@
 Run: python benchmarks/tuner_swap.py OUT.json [--shape 1b] [--devices cuda cpu]
          [--families rsa lora ...] [--ways set_adapter merge ...] [--most 100] [--seconds 5]
 
-Ways, each from adapter a to b and back in turn: `set_adapter` between two that are in memory; reading the other
+Ways, each from adapter one to two and back in turn: `set_adapter` between two that are in memory; reading the other
 from disk (a warm page cache) and dropping the first; `hotswap` into the same place; and unmerging one, merging the
 other. A time ends when the device is done. "First token" is the switch and a forward pass of one token, beside the
 pass alone: it would show work that a method leaves to the next forward pass. Models are `llama_shapes.py`'s, for
-inference, in bfloat16; adapters hold random values, RSA's in other places in a than in b. OUT.json is written anew
+inference, in bfloat16; adapters hold random values, RSA's in other places in each. OUT.json is written anew
 after every family.
 """
 
@@ -34,7 +34,7 @@ from rsa_ops.tuners.rsa.layer import Linear
 
 LEAST = 3
 WAYS = ("set_adapter", "reload", "merge", "hotswap")
-NAMES = ("a", "b")
+NAMES = ("one", "two")
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ FAMILIES = (
 
 
 class Served:
-    """A model with adapters a and b, both also on disk, and the four ways of going from one to the other."""
+    """A model with adapters one and two, both also on disk, and the four ways of going from one to the other."""
 
     def __init__(self, family: Family, base: Any, device: str, rank: int, folder: Path) -> None:
         torch.manual_seed(0)
         self.pristine = dict(weights(base))
         self.model: Any = get_peft_model(
-            copy.deepcopy(base), family.config(rank, 1), adapter_name="a", autocast_adapter_dtype=family.autocast
+            copy.deepcopy(base), family.config(rank, 1), adapter_name="one", autocast_adapter_dtype=family.autocast
         )
-        self.model.add_adapter("b", family.config(rank, 2), autocast_adapter_dtype=family.autocast)
+        self.model.add_adapter("two", family.config(rank, 2), autocast_adapter_dtype=family.autocast)
         self.model.eval()
         for name in NAMES:
             fill(self.model, name)
@@ -94,15 +94,15 @@ class Served:
         self.model.merge_adapter([name])
 
     def hotswap(self, name: str) -> None:
-        """The other's values are read into the place of adapter a."""
-        if isinstance(self.model.peft_config["a"], RsaConfig):
+        """The other's values are read into the place of adapter one."""
+        if isinstance(self.model.peft_config["one"], RsaConfig):
             from rsa_ops.tuners import hotswap
 
-            hotswap(self.model, self.folders[name], adapter_name="a")
+            hotswap(self.model, self.folders[name], adapter_name="one")
             return
         from peft.utils.hotswap import hotswap_adapter
 
-        hotswap_adapter(self.model, str(self.folders[name]), adapter_name="a", torch_device=self.device)
+        hotswap_adapter(self.model, str(self.folders[name]), adapter_name="one", torch_device=self.device)
 
     def forward(self) -> Tensor:
         """Logits of one token."""
@@ -147,10 +147,10 @@ def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, An
 
 
 def repeated(action: Callable[[str], None], device: str, most: int, seconds: float) -> dict[str, Any]:
-    """Milliseconds of `action` on b, a, b, ...: an even number of times, so that a is active in the end."""
+    """Milliseconds of `action` on two, one, two, ...: an even number of times, so that one is active in the end."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
-    for name in cycle(("b", "a")):
+    for name in cycle(reversed(NAMES)):
         if len(taken) % 2 == 0 and (len(taken) >= most or (len(taken) > LEAST and time.perf_counter() > end)):
             break
         _wait(device)
@@ -190,11 +190,11 @@ def one_way(served: Served, way: str, words: argparse.Namespace) -> dict[str, An
     """Times and bits of one way of switching."""
     action = getattr(served, way)
     if way == "merge":
-        served.model.merge_adapter(["a"])
+        served.model.merge_adapter(["one"])
     if way == "reload":
-        served.model.delete_adapter("b")
+        served.model.delete_adapter("two")
     if way == "hotswap":
-        served.model.delete_adapter("b")
+        served.model.delete_adapter("two")
         served.forward()
     first = served.forward()  # resident values are in the weights from here on
     before = served.state()
@@ -210,10 +210,10 @@ def one_way(served: Served, way: str, words: argparse.Namespace) -> dict[str, An
         "switch": repeated(action, served.device, words.most, words.seconds),
         "forward": repeated(lambda _: only_token(), served.device, words.most, words.seconds),
         "first_token": repeated(with_token, served.device, words.most, words.seconds),
-        "file_bytes": sum(file.stat().st_size for file in served.folders["a"].iterdir()),
+        "file_bytes": sum(file.stat().st_size for file in served.folders["one"].iterdir()),
     }
     found["same_logits"] = torch.equal(served.forward(), first)
-    found["weights_of_a"] = difference(served.state(), before)
+    found["weights_of_one"] = difference(served.state(), before)
     layers = [module for module in served.model.modules() if isinstance(module, Linear)]
     found["resident_layers"] = sum(layer.resident_adapter is not None for layer in layers)
     if way == "merge":
@@ -232,13 +232,13 @@ def as_text(records: list[dict[str, Any]]) -> Iterator[str]:
     """The table, in 80 columns."""
     for device in dict.fromkeys(record["card"] for record in records):
         yield f"\n{device}"
-        yield f"{'':28}{'switch ms':>10}{'+ token':>10}{'token':>8}{'a again':>10}{'base again':>12}"
+        yield f"{'':28}{'switch ms':>10}{'+ token':>10}{'token':>8}{'one again':>10}{'base again':>12}"
         for one in (record for record in records if record["card"] == device):
             name = f"{one['family']} {one['way']}"
             if one["error"]:
                 yield f"{name:28} {one['error'].splitlines()[0][:51]}"
                 continue
-            bits = [_bits(one[key]) for key in ("weights_of_a", "base")]
+            bits = [_bits(one[key]) for key in ("weights_of_one", "base")]
             times = f"{one['switch']['ms']:10.2f}{one['first_token']['ms']:10.2f}{one['forward']['ms']:8.2f}"
             yield f"{name:28}{times}{bits[0]:>10}{bits[1]:>12}"
 
@@ -263,7 +263,7 @@ def ratios(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> None:
+def main(command: list[str] | None = None) -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out")
@@ -276,7 +276,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16, help="LoRA's rank, whose parameter count RSA gets too")
     parser.add_argument("--most", type=int, default=100, help="switches of a way at most")
     parser.add_argument("--seconds", type=float, default=5, help="after which no more switches of a way are made")
-    words = parser.parse_args()
+    words = parser.parse_args(command)
     records: list[dict[str, Any]] = []
     for device in words.devices:
         torch.manual_seed(0)
