@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 from llama_shapes import LINEARS, Shape
-from peft import LoraConfig, MissConfig, PeftConfig, ShiraConfig, SupertuningConfig, get_peft_model
+from peft import LoraConfig, MissConfig, PeftConfig, ShiraConfig, get_peft_model
 from torch import Tensor, nn
 
 from rsa_ops.tuners import RsaConfig
@@ -116,8 +116,10 @@ def random_mask(base_layer: nn.Module, r: int, **_: Any) -> Tensor:
     return mask.reshape(weight.shape)
 
 
-def supertuning(shape: Shape, rank: int) -> SupertuningConfig:
+def supertuning(shape: Shape, rank: int) -> PeftConfig:
     """Super-Tuning, the largest weights of each layer."""
+    from peft import SupertuningConfig  # the youngest of the methods: where PEFT lacks it, only this row fails
+
     return SupertuningConfig(sparsity=sparsity(shape, rank), **TARGETS)
 
 
