@@ -33,6 +33,7 @@ from rsa_ops.tuners.rsa.residency import (
     leave,
     matrix_of,
     obstacle,
+    other_tenant,
     release,
     rewrite,
     sharded,
@@ -44,6 +45,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     Attributes:
         tied: whether another place of the model uses the same weight, which then must not change.
+        shared: whether another model's adapter was met in the same weight; "auto" is additive from then on.
         stay: the resident adapter, or None.
         stamp: counts what was written to the weight.
         rowwise: one adapter name for every row of the batch, while a forward pass has been given them; else empty.
@@ -62,7 +64,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.in_features, self.out_features = features
         self.quantization_backend = resolve_quantization_backend(base_layer)
         self.rsa_delta = nn.ModuleDict()
-        self.tied = False
+        self.tied = self.shared = False
         self._modes: dict[str, str] = {}
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
@@ -72,6 +74,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.stay: Stay | None = None
         self.stamp = Stamp()
         self.register_state_dict_pre_hook(_vacate)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_vacate)  # type: ignore[no-untyped-call]
 
     def add(self, adapter_name: str, config: RsaConfig, delta: RsaDelta) -> None:
         """Add an adapter with zero values."""
@@ -121,6 +124,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             and stay.current()
         ):
             return  # nearly always; a forward pass of a small batch feels every microsecond here
+        if stay is None:
+            self._clear()
         wanted = self._tenant()
         if stay is not None and (stay.name != wanted or stay.moved()):
             self.vacate()
@@ -130,14 +135,24 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
                 claim(self, stay.delta)  # loading may have put another parameter in place
                 rewrite([(self.base_layer, stay)])
                 self.stamp.count += 1
-        elif wanted is not None and claim(self, self.delta(wanted)):
+        elif wanted is not None:
+            claim(self, self.delta(wanted))
             self.stay = enter(self.base_layer, wanted, self.delta(wanted))
             self.stamp.count += 1
-        elif wanted is not None and self._modes[wanted] == "resident":
+
+    def _clear(self) -> None:
+        """Make another model's adapter leave the weight, which would else be taken for the base."""
+        other = other_tenant(self)
+        if other is None:
+            return
+        wanted = self._tenant()
+        if wanted is not None and self._modes[wanted] == "resident":
             raise RuntimeError(
                 f"adapter {wanted!r}: mode='resident', but another model's adapter is resident in the same base "
                 "weight. Disable that one first, load the base twice, or use mode='auto'."
             )
+        other.vacate()
+        self.shared = other.shared = True
 
     def vacate(self) -> None:
         """Put the base weight back, bit for bit. The adapter returns with the next forward pass."""
@@ -168,6 +183,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         if name is None or name not in self.rsa_delta or self._modes[name] == "additive":
             return None
         if self.delta(name).weight.device != self.base_layer.weight.device:  # not loaded yet, or offloaded
+            return None
+        if self.shared and self._modes[name] == "auto":
             return None
         reason = obstacle(self.base_layer) or sharded(self.delta(name).weight)
         if self.tied:
@@ -226,6 +243,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             TypeError: the weight is sharded, or computed from other parameters (parametrised).
         """
         self.vacate()
+        self._clear()
         weight = self.base_layer.weight
         if self.quantization_backend is None and type(weight) is not nn.Parameter:
             raise TypeError(
@@ -300,6 +318,15 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         unpack(self.base_layer)
         return cast("Tensor", self.quantization_backend.get_base_weight(self.base_layer)).detach()
 
+    def frozen(self) -> Tensor:
+        """The base's own weight as [out, in], also while an adapter is resident: a view, or a copy."""
+        matrix = self.matrix()
+        if self.stay is not None:
+            matrix = matrix.clone()
+            stay = self.stay
+            write_entries(matrix, stay.delta.layout, stay.rows, stay.columns, stay.originals)
+        return matrix
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """[..., in] -> [..., out]. Further arguments go to the base layer, as PEFT's layers do it."""
         compiling = torch.compiler.is_compiling()
@@ -357,5 +384,6 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return "rsa." + super().__repr__()
 
 
-def _vacate(layer: Linear, prefix: str, keep_vars: bool) -> None:  # noqa: ARG001, FBT001  torch's signature
+def _vacate(layer: Linear, *_: Any) -> None:
+    """Before a state is taken or loaded: the base's own entries are what is meant by its weight."""
     layer.vacate()

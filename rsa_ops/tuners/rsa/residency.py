@@ -190,20 +190,24 @@ _LAYERS: dict[int, weakref.ref[Any]] = {}
 _HOOKED: list[Any] = []
 
 
-def claim(layer: Any, delta: RsaDelta) -> bool:
-    """Register `layer` as the one that writes to its weight; False when another living layer does."""
-    address = layer.get_base_layer().weight.data_ptr()
-    known = _TENANTS.get(address)
-    tenant = None if known is None else known()
-    if tenant is not None and tenant is not layer and tenant.resident_adapter is not None:
-        moved = tenant.get_base_layer().weight.data_ptr() != address
-        if not moved:
-            return False
-    _TENANTS[address] = weakref.ref(layer)
+def claim(layer: Any, delta: RsaDelta) -> None:
+    """Register `layer` as the one that writes to its weight."""
+    _TENANTS[layer.base_layer.weight.data_ptr()] = weakref.ref(layer)
     _LAYERS[id(delta.weight)] = weakref.ref(layer)
     if not _HOOKED:
         _HOOKED.append(register_optimizer_step_post_hook(_after_step))
-    return True
+
+
+def other_tenant(layer: Any) -> Any:
+    """The layer of another model whose adapter stands in `layer`'s weight now, or None."""
+    if not _TENANTS or obstacle(layer.base_layer) is not None:
+        return None
+    address = layer.base_layer.weight.data_ptr()
+    known = _TENANTS.get(address)
+    tenant = None if known is None else known()
+    if tenant is None or tenant is layer or tenant.resident_adapter is None:
+        return None
+    return tenant if tenant.base_layer.weight.data_ptr() == address else None  # it may have moved since
 
 
 def release(layer: Any, delta: RsaDelta) -> None:

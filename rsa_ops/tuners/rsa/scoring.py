@@ -150,7 +150,7 @@ def magnitude_scores(model: nn.Module, *, adapter_name: str | None = None) -> Sc
     """
     found = {}
     for name, layer in adapted_layers(model, adapter_name).items():
-        total = fold(layer.matrix().float().square(), _layout(layer, adapter_name))
+        total = fold(layer.frozen().float().square(), _layout(layer, adapter_name))
         ones = torch.ones(layer.in_features, device=total.device)
         found[name] = BlockScores(total, total.square(), 1, ones)
     return found
@@ -240,7 +240,7 @@ class _Sum:
         if self._dense is not None:
             gradient = self._dense.float()
             if self.scoring == "snip":
-                gradient = (gradient * self.layer.matrix().float()).abs()
+                gradient = (gradient * self.layer.frozen().float()).abs()
             else:
                 gradient = gradient.square()
             self._batch, self._dense = fold(gradient, self.layout), None
