@@ -265,7 +265,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     ) -> nn.Module:
         """The base layer for PEFT to put back in this one's place: as it was, or merged."""
         self.vacate()
-        if merge:
+        if merge and not set(adapter_names or self._active()) <= set(self.merged_adapters):
             self.merge(safe_merge, adapter_names)
         return cast("nn.Module", self.base_layer)
 
@@ -355,7 +355,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return result
 
     def _prepare(self) -> None:
-        if getattr(self, "_is_replica", False):
+        if "_is_replica" in self.__dict__:
             raise RuntimeError(
                 "a Robust Sparse Adapter does not run in torch.nn.DataParallel, which copies the model for every "
                 "batch. Start one process per GPU (torchrun, accelerate launch), or show it one GPU alone."
