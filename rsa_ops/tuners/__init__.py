@@ -7,25 +7,31 @@ torch, peft and (for the Trainer callback) transformers, and nothing else of rsa
 
 from rsa_ops.tuners.registration import register
 from rsa_ops.tuners.rsa import (
+    BlockScores,
+    Layout,
     ModuleSelection,
+    RoundReport,
     RsaCallback,
     RsaConfig,
     RsaModel,
     SelectionReport,
     magnitude_scores,
-    score_columns,
-    select_columns,
+    score_blocks,
+    select_blocks,
 )
 
 register(RsaConfig, RsaModel)
 
 __all__ = [
+    "BlockScores",
+    "Layout",
     "ModuleSelection",
+    "RoundReport",
     "RsaCallback",
     "RsaConfig",
     "RsaModel",
     "SelectionReport",
     "magnitude_scores",
-    "score_columns",
-    "select_columns",
+    "score_blocks",
+    "select_blocks",
 ]

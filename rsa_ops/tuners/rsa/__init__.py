@@ -1,17 +1,23 @@
-"""The Robust Sparse Adapter: trained input columns beside a frozen linear layer."""
+"""The Robust Sparse Adapter: trained blocks of a frozen linear layer."""
 
 from rsa_ops.tuners.rsa.config import RsaConfig
+from rsa_ops.tuners.rsa.layout import Layout
 from rsa_ops.tuners.rsa.model import RsaModel
-from rsa_ops.tuners.rsa.schedule import ModuleSelection, RsaCallback, SelectionReport
-from rsa_ops.tuners.rsa.scoring import magnitude_scores, score_columns, select_columns
+from rsa_ops.tuners.rsa.report import ModuleSelection, RoundReport, SelectionReport
+from rsa_ops.tuners.rsa.schedule import RsaCallback
+from rsa_ops.tuners.rsa.scoring import BlockScores, magnitude_scores, score_blocks
+from rsa_ops.tuners.rsa.selection import select_blocks
 
 __all__ = [
+    "BlockScores",
+    "Layout",
     "ModuleSelection",
+    "RoundReport",
     "RsaCallback",
     "RsaConfig",
     "RsaModel",
     "SelectionReport",
     "magnitude_scores",
-    "score_columns",
-    "select_columns",
+    "score_blocks",
+    "select_blocks",
 ]

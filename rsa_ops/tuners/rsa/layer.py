@@ -1,164 +1,262 @@
-"""The adapted linear layer: `y = base(x) + x[..., columns] @ values.T`.
+"""The adapted linear layer, with any number of Robust Sparse Adapters.
 
-Owns the arithmetic, merging and the storage of one adapter per layer. Which columns are good is not known here
+Additive: `y = base(x) + delta(x)`. Resident: the values stand in the frozen weight, `y = base(x)`, and only their
+gradient is added to the graph. Both are the same function; which one runs is decided anew at every forward pass
+(`settle`), and additive is what runs wherever residency is not possible. Which places are good is not known here
 (`scoring`). Sources: S2FT (NeurIPS 2024) for dense sub-blocks in place of scattered elements; SHiRA (arXiv
 2406.13175) for a sparse additive delta beside a frozen weight. Departures: unlike both of PEFT's sparse tuners
-(SHiRA, Super-Tuning), no dense copy of the weight and no dense weight gradient is ever formed; unlike S2FT's
-slices, the selected columns are copied out, since a view would keep the whole input alive.
+(SHiRA, Super-Tuning), no dense copy of the weight and no dense weight gradient is formed; unlike S2FT's slices, the
+selected columns are copied out, since a view would keep the whole input alive.
 """
 
 from __future__ import annotations
 
-import hashlib
 import warnings
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from peft.utils import resolve_quantization_backend
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from rsa_ops.tuners.rsa.blocks import BlockGradient, read_entries, write_entries
 from rsa_ops.tuners.rsa.config import RsaConfig
-
-
-class ColumnProduct(torch.autograd.Function):
-    """`x[..., columns] @ values.T`, keeping for backward the gathered columns and never `x`.
-
-    Shapes: `x` [..., in], `values` [out, k], `columns` [k] without repeats -> [..., out], in `dtype`.
-    Under plain autograd a cast of `x` or of `values` would be saved as well; here only `k / in` of `x` is.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, values: Tensor, columns: Tensor, dtype: torch.dtype) -> Tensor:  # noqa: D102
-        picked = x.index_select(-1, columns).to(dtype)
-        x_learns, values_learn = ctx.needs_input_grad[:2]
-        ctx.save_for_backward(
-            picked if values_learn else None, values if x_learns else None, columns if x_learns else None
-        )
-        ctx.x_shape, ctx.x_dtype, ctx.values_dtype = x.shape, x.dtype, values.dtype
-        return F.linear(picked, values.to(dtype))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # noqa: D102
-        picked, values, columns = ctx.saved_tensors
-        grad_x = grad_values = None
-        if picked is not None:
-            rows = grad.reshape(-1, grad.shape[-1])
-            grad_values = (rows.T @ picked.reshape(-1, picked.shape[-1])).to(ctx.values_dtype)
-        if values is not None:
-            # Columns do not repeat, so each slot is written once: exact, and the same on every run.
-            grad_x = torch.zeros(ctx.x_shape, dtype=ctx.x_dtype, device=grad.device)
-            grad_x.index_copy_(-1, columns.long(), (grad @ values.to(grad.dtype)).to(ctx.x_dtype))
-        return grad_x, grad_values, None, None
-
-
-class RsaDelta(nn.Module):
-    """Values and places of one adapter in one layer.
-
-    A leaf module with a parameter called `weight`, because PEFT's FSDP policy wraps only those; places in an
-    integer buffer, because PEFT saves whatever lies under the tuner layer, bit for bit.
-
-    Attributes:
-        weight: [out_features, k] float32, zero at start, so that a new adapter changes nothing.
-        columns: [k] int32, ascending, without repeats.
-    """
-
-    columns: Tensor
-
-    def __init__(self, columns: Tensor, out_features: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(out_features, columns.numel(), dtype=torch.float32))
-        self.register_buffer("columns", columns)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Contribution to the output, [..., in] -> [..., out], in `x`'s type or autocast's."""
-        kind = x.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-        product: Tensor = ColumnProduct.apply(x, self.weight, self.columns, dtype)  # type: ignore[no-untyped-call]
-        return product
+from rsa_ops.tuners.rsa.delta import RsaDelta
+from rsa_ops.tuners.rsa.residency import Stamp, Stay, claim, enter, leave, matrix_of, obstacle, release, rewrite
 
 
 class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
-    """A frozen `torch.nn.Linear` with any number of sparse adapters beside it."""
+    """A frozen linear layer (`torch.nn.Linear`, GPT-2's `Conv1D`, or a quantised linear) with sparse adapters.
+
+    Attributes:
+        tied: whether another place of the model uses the same weight, which then must not change.
+    """
 
     adapter_layer_names = ("rsa_delta",)
     other_param_names = ()
 
-    def __init__(self, base_layer: nn.Linear, adapter_name: str, config: RsaConfig, key: str) -> None:
+    def __init__(self, base_layer: nn.Module, features: tuple[int, int]) -> None:
+        """Wrap `base_layer`; `features` is (in, out)."""
         super().__init__()
         self.base_layer = base_layer
-        self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
+        self.in_features, self.out_features = features
+        self.quantization_backend = resolve_quantization_backend(base_layer)
         self.rsa_delta = nn.ModuleDict()
+        self.tied = False
+        self._modes: dict[str, str] = {}
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
         self._originals: dict[str, Tensor] = {}
-        self._active_adapter = adapter_name
-        self.update_layer(adapter_name, config, key)
+        self._stay: Stay | None = None
+        self._stamp = Stamp()
+        self.register_state_dict_pre_hook(_vacate)
 
-    def update_layer(self, adapter_name: str, config: RsaConfig, key: str) -> None:
-        """Add an adapter: zero values on a seeded random choice of columns, other for every `key` (module name)."""
-        count = config.columns(self.in_features, self.out_features)
-        delta = RsaDelta(random_columns(self.in_features, count, config.seed, key), self.out_features)
+    def add(self, adapter_name: str, config: RsaConfig, delta: RsaDelta) -> None:
+        """Add an adapter with zero values."""
         device = self.base_layer.weight.device
         # Not PEFT's helper for moving adapters: it casts to the base's type, and the values stay float32.
         if device.type != "meta" and delta.weight.device.type != "meta":
             delta = delta.to(device)
+        self.vacate()
         self.rsa_delta[adapter_name] = delta
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)  # type: ignore[operator]
+        self._modes[adapter_name] = config.mode
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def delta(self, adapter_name: str) -> RsaDelta:
-        """The adapter's values and columns; KeyError when this layer does not carry it."""
+        """The adapter's values and places; KeyError when this layer does not carry it."""
         return cast("RsaDelta", self.rsa_delta[adapter_name])
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """The adapter as a dense [out, in] matrix, in the values' type."""
+        return self.delta(adapter_name).dense()
+
+    def delta_blocks(self, adapter_name: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pairs (view of the values, the base's own entries) of every block, in equal shapes.
+
+        For guards that compare the two; the entries are the frozen originals also while the adapter is resident.
+        """
         delta = self.delta(adapter_name)
-        dense = delta.weight.new_zeros(self.out_features, self.in_features)
-        dense[:, delta.columns.long()] = delta.weight.detach()
-        return dense
+        self.settle()
+        if self._stay is not None and self._stay.name == adapter_name:
+            entries = self._stay.originals
+        else:
+            entries = read_entries(self._matrix(), delta.layout, delta.rows, delta.columns)
+        yield from delta.blocks(entries)
+
+    @property
+    def resident_adapter(self) -> str | None:
+        """The adapter whose values stand in the base weight now."""
+        return None if self._stay is None else self._stay.name
+
+    def is_home_of(self, values: Tensor) -> bool:
+        """Whether `values` is the parameter of the resident adapter."""
+        return self._stay is not None and self._stay.delta.weight is values
+
+    def settle(self) -> None:
+        """Make the base weight hold what it should: the one active adapter, or none."""
+        wanted = self._tenant()
+        stay = self._stay
+        if stay is not None and (stay.name != wanted or stay.moved() or stay.delta is not self.delta(stay.name)):
+            self.vacate()
+            stay = None
+        if stay is not None:
+            if not stay.current():
+                rewrite(self.base_layer, stay)
+                self._stamp.count += 1
+        elif wanted is not None and claim(self, self.delta(wanted)):
+            self._stay = enter(self.base_layer, wanted, self.delta(wanted))
+            self._stamp.count += 1
+        elif wanted is not None and self._modes[wanted] == "resident":
+            raise RuntimeError(
+                f"adapter {wanted!r}: mode='resident', but another model's adapter is resident in the same base "
+                "weight. Disable that one first, load the base twice, or use mode='auto'."
+            )
+
+    def vacate(self) -> None:
+        """Put the base weight back, bit for bit. The adapter returns with the next forward pass."""
+        if self._stay is not None:
+            if obstacle(self.base_layer) is not None:
+                raise RuntimeError(
+                    f"adapter {self._stay.name!r} is resident, and the base can not be put back: "
+                    f"{obstacle(self.base_layer)}. Shard or convert the model before its first forward pass, or use "
+                    "RsaConfig(mode='additive')."
+                )
+            leave(self.base_layer, self._stay)
+            release(self, self._stay.delta)
+            self._stay = None
+            self._stamp.count += 1
+
+    def _tenant(self) -> str | None:
+        """The adapter that should be resident."""
+        if self._disable_adapters or self.merged or len(self.active_adapters) != 1:
+            return None
+        name = self.active_adapters[0]
+        if name not in self.rsa_delta or self._modes[name] == "additive":
+            return None
+        reason = "its weight is tied" if self.tied else obstacle(self.base_layer)
+        if reason is None or self._modes[name] == "auto":
+            return name if reason is None else None
+        raise RuntimeError(
+            f"adapter {name!r}: mode='resident' is not possible in this layer: {reason}. Use mode='auto', which is "
+            "additive there."
+        )
+
+    def train(self, mode: bool = True) -> Linear:  # noqa: FBT001, FBT002  the signature is torch's
+        """As `nn.Module.train`; also writes values anew that were changed behind the version counters."""
+        super().train(mode)
+        if self._stay is not None and obstacle(self.base_layer) is None:
+            self._stay.seen = ()
+            self.settle()
+        return self
+
+    def enable_adapters(self, enabled: bool) -> None:  # noqa: FBT001  the signature is PEFT's
+        """As PEFT's; the base weight is put back at once when adapters are disabled."""
+        super().enable_adapters(enabled)
+        self._resettle()
+
+    def set_adapter(self, adapter_names: str | list[str], inference_mode: bool = False) -> None:  # noqa: FBT001, FBT002
+        """As PEFT's; a resident adapter that is no longer active leaves at once."""
+        super().set_adapter(adapter_names, inference_mode)
+        self._resettle()
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """As PEFT's."""
+        if self.resident_adapter == adapter_name:
+            self.vacate()
+        self._modes.pop(adapter_name, None)
+        super().delete_adapter(adapter_name)
+
+    def _resettle(self) -> None:
+        if self._stay is not None:
+            self.settle()
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:  # noqa: FBT001, FBT002
         """Write the active (or the named) adapters into the base weight, and keep what was there.
 
         Raises:
-            ValueError: `safe_merge` and the merged columns would hold NaN or infinity. The base is left as it was.
+            ValueError: `safe_merge` and the merged entries would hold NaN or infinity. The base is left as it was.
+            TypeError: the base is quantised in a way that PEFT can not write.
         """
+        self.vacate()
         for name in check_adapters_to_merge(self, adapter_names):
             if name not in self.rsa_delta:
                 continue
-            delta, weight = self.delta(name), self.base_layer.weight.data
-            places = delta.columns.long()
-            original = weight[:, places]
-            # One rounding: the sum is taken in the wider of the two types, then stored in the base's.
-            merged = (original.to(delta.weight.dtype) + delta.weight.detach()).to(weight.dtype)
-            if safe_merge and not torch.isfinite(merged).all():
-                raise ValueError(
-                    f"merge of adapter {name!r}: expected finite weights, found NaN or infinity in "
-                    f"{self.out_features}x{self.in_features} layer. Retrain the adapter or merge another."
-                )
-            weight[:, places] = merged
-            self._originals[name] = original
+            delta = self.delta(name)
+            if self.quantization_backend is not None:
+                self._merge_quantised(name, delta)
+            else:
+                self._merge_entries(name, delta, safe=safe_merge)
             self.merged_adapters.append(name)
 
+    @torch.no_grad()
+    def _merge_entries(self, name: str, delta: RsaDelta, *, safe: bool) -> None:
+        matrix = self._matrix()
+        original = read_entries(matrix, delta.layout, delta.rows, delta.columns)
+        values = delta.values()
+        # One rounding: the sum is taken in the wider of the two types, then stored in the base's.
+        merged = (original.to(values.dtype) + values).to(matrix.dtype)
+        if safe and not torch.isfinite(merged).all():
+            raise ValueError(
+                f"merge of adapter {name!r}: expected finite weights, found NaN or infinity in "
+                f"{self.out_features}x{self.in_features} layer. Retrain the adapter or merge another."
+            )
+        write_entries(matrix, delta.layout, delta.rows, delta.columns, merged)
+        self._originals[name] = original
+
+    @torch.no_grad()
+    def _merge_quantised(self, name: str, delta: RsaDelta) -> None:
+        backend = cast("Any", self.quantization_backend)
+        if not backend.supports_merge:
+            raise TypeError(
+                f"merge of adapter {name!r}: {backend.backend_name} weights can not be written. Load the base in "
+                "bfloat16 to merge, or serve the adapter unmerged."
+            )
+        # The quantised parameter itself is kept: unmerging by subtraction would quantise a second time.
+        self._originals[name] = self.base_layer.weight
+        dense = self.get_base_weight()
+        self.set_base_weight((dense.float() + delta.dense()).to(dense.dtype))
+
+    @torch.no_grad()
     def unmerge(self) -> None:
-        """Put the base weight back, bit for bit (the kept columns are written back, nothing is subtracted)."""
+        """Put the base weight back, bit for bit (what was kept is written back, nothing is subtracted)."""
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
-        weight = self.base_layer.weight.data
-        while self.merged_adapters:  # last in, first out: adapters may share columns
+        while self.merged_adapters:  # last in, first out: adapters may share places
             name = self.merged_adapters.pop()
-            weight[:, self.delta(name).columns.long()] = self._originals.pop(name).to(weight)
+            original, delta = self._originals.pop(name), self.delta(name)
+            if self.quantization_backend is not None:
+                self.base_layer.weight = original
+                continue
+            matrix = self._matrix()
+            write_entries(matrix, delta.layout, delta.rows, delta.columns, original.to(matrix))
+
+    def _matrix(self) -> Tensor:
+        return matrix_of(self.base_layer).detach()
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """[..., in] -> [..., out]. Further arguments go to the base layer, as PEFT's layers do it."""
-        if self.disable_adapters and self.merged:
-            self.unmerge()
+        compiling = torch.compiler.is_compiling()
+        if not compiling:
+            if self._disable_adapters and self.merged:
+                self.unmerge()
+            self.settle()
         result: Tensor = self.base_layer(x, *args, **kwargs)
-        if self.disable_adapters or self.merged:
+        if self._disable_adapters or self.merged:
             return result
+        if self._stay is not None:
+            delta = self._stay.delta
+            if not (torch.is_grad_enabled() and delta.weight.requires_grad):
+                return result
+            stamp = None if compiling else self._stamp
+            picked = delta.gathered(x, learns=False)
+            learning: Tensor = BlockGradient.apply(  # type: ignore[no-untyped-call]
+                result, picked, delta.weight, delta.scale, delta.rows, delta.columns, delta.layout, stamp
+            )
+            return learning
+        if self.quantization_backend is not None:
+            result = self.quantization_backend.maybe_clone_base_result(result)
         for name in cast("list[str]", self.active_adapters):
             if name in self.rsa_delta:
                 result = result + self.rsa_delta[name](x).to(result.dtype)
@@ -168,9 +266,5 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return "rsa." + super().__repr__()
 
 
-def random_columns(in_features: int, count: int, seed: int, key: str) -> Tensor:
-    """`count` of `in_features` columns, ascending int32 [count]; the same for equal arguments on every machine."""
-    digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
-    generator = torch.Generator(device="cpu").manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-    order = torch.randperm(in_features, generator=generator, device="cpu")
-    return order[:count].sort().values.to(torch.int32)
+def _vacate(layer: Linear, prefix: str, keep_vars: bool) -> None:  # noqa: ARG001, FBT001  torch's signature
+    layer.vacate()

@@ -1,99 +1,57 @@
-"""When columns are chosen: `RsaCallback` scores and selects once, before the first step of any `Trainer`.
+"""When blocks are chosen: `RsaCallback` scores and selects inside any `transformers.Trainer`.
 
 From a LoRA script, two lines change: the config, and `callbacks=[RsaCallback()]`. Without the callback the adapter
-trains on its seeded random columns, which is `scoring="random"`.
+trains on its seeded random blocks, which is `scoring="random"`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, distributed, nn
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rsa_ops.tuners.rsa.batches import first_batches, over_processes, to_device, tokens_in
 from rsa_ops.tuners.rsa.config import RsaConfig
-from rsa_ops.tuners.rsa.scoring import (
-    Batch,
-    LossFunction,
-    adapted_layers,
-    is_trained,
-    kept_random_state,
-    magnitude_scores,
-    score_columns,
-    select_columns,
-    top_columns,
-)
-
-Scores = dict[str, Tensor]
-"""Module name -> float32 [in_features]; a layer that no gradient reached is absent."""
-
-
-@dataclass(frozen=True)
-class ModuleSelection:
-    """What was chosen in one layer.
-
-    Attributes:
-        name: module name in the model that the Trainer holds.
-        in_features: columns there are.
-        columns: columns that learn.
-        scored: False when no gradient reached the layer, which keeps its seeded random columns.
-        stability: Jaccard overlap, in [0, 1], of the columns that each half of the batches would choose; None when
-            there were not two halves to compare, or nothing to score.
-        chance: the overlap that two independent random choices have in expectation, about k / (2 * in - k).
-    """
-
-    name: str
-    in_features: int
-    columns: int
-    scored: bool
-    stability: float | None
-    chance: float
-
-
-@dataclass(frozen=True)
-class SelectionReport:
-    """What the callback did before the first step.
-
-    Attributes:
-        adapter_name: the adapter it looked at.
-        scoring: the config's `scoring`.
-        skipped: why nothing was selected; None when something was.
-        seconds: wall time of scoring and selection.
-        batches: batches read for scores, on this process.
-        tokens: attended positions in them; None when the batches have no `attention_mask` and no `input_ids`.
-        modules: one entry a layer, in the model's order; empty when skipped.
-    """
-
-    adapter_name: str
-    scoring: str
-    skipped: str | None
-    seconds: float
-    batches: int
-    tokens: int | None
-    modules: tuple[ModuleSelection, ...]
+from rsa_ops.tuners.rsa.report import RoundReport, SelectionReport, describe, round_report
+from rsa_ops.tuners.rsa.rounds import Admission, Round, admit, empty_places
+from rsa_ops.tuners.rsa.scoremaps import load_scores, save_scores, with_prior
+from rsa_ops.tuners.rsa.scoring import Batch, LossFunction, ScoreMap, magnitude_scores, score_blocks
+from rsa_ops.tuners.rsa.selection import is_trained, scale_by_activation, select_blocks, units
 
 
 class RsaCallback(TrainerCallback):  # type: ignore[misc]
-    """Selects an adapter's columns when training begins. Does nothing on a resumed or an already trained adapter.
+    """Selects an adapter's blocks as training begins, and in later rounds where the config asks for them.
+
+    Does nothing on a resumed or an already trained adapter.
 
     Args:
         adapter_name: the adapter to select for; by default the model's active Robust Sparse Adapter.
         loss_fn: (model, batch) -> scalar, where the model's own `loss` is not the one that is trained.
+        warm_start: score maps of earlier runs of the same base and task family (files of `save_scores`), which
+            count as batches read before.
 
     Attributes:
         report: what was done; None before training begins.
+        scores: the scores of the last selection or round, by module name; empty before.
     """
 
-    def __init__(self, adapter_name: str | None = None, loss_fn: LossFunction | None = None) -> None:
+    def __init__(
+        self,
+        adapter_name: str | None = None,
+        loss_fn: LossFunction | None = None,
+        warm_start: Sequence[str | Path] = (),
+    ) -> None:
         self.adapter_name = adapter_name
         self.loss_fn = loss_fn
+        self.warm_start = tuple(Path(one) for one in warm_start)
         self.report: SelectionReport | None = None
+        self.scores: ScoreMap = {}
+        self._batches: list[Batch] = []
+        self._steps: tuple[int, ...] = ()
 
     def on_train_begin(
         self,
@@ -105,36 +63,133 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         """Score, select, and write `report`.
 
         Raises:
-            ValueError: the model has no Robust Sparse Adapter, or scoring is impossible (see `score_columns`).
+            ValueError: the model has no Robust Sparse Adapter, or scoring is impossible (see `score_blocks`).
         """
         model: nn.Module = kwargs["model"]
         name, config = find_adapter(model, self.adapter_name)
-        started = time.perf_counter()
         reason = _reason_to_skip(model, name, config, state)
         if reason is not None:
-            self.report = SelectionReport(name, config.scoring, reason, 0.0, 0, 0, ())
+            self.report = SelectionReport(name, config.scoring, reason, 0.0, 0, None, ())
             return
-        batches: list[Batch] = []
-        if config.scoring == "fisher":
-            peeked = _peek(kwargs["train_dataloader"], config.scoring_batches)
-            batches = [_to_device(batch, model) for batch in peeked]
-            halves = self._fisher_halves(model, name, batches)
-            scores = _added(halves)
-        else:
-            halves, scores = (), magnitude_scores(model, adapter_name=name)
-        selected = select_columns(model, name, scores)
-        modules = _describe(model, name, frozenset(selected), halves)
-        seconds = time.perf_counter() - started
-        self.report = SelectionReport(name, config.scoring, None, seconds, len(batches), _tokens(batches), modules)
+        rounds = config.rounds if config.selection == "rounds" else 1
+        if config.scoring in {"fisher", "grad", "snip"} or config.activation_scaling:
+            self._batches = first_batches(kwargs["train_dataloader"], config.scoring_batches * rounds)
+        if config.selection == "rounds":
+            self._steps = round_steps(config, state.max_steps)
+            for unit in units(model, name):
+                empty_places(unit.delta)
+        self._select(model, name, config, number=0, step=0)
 
-    def _fisher_halves(self, model: nn.Module, name: str, batches: Sequence[Batch]) -> tuple[Scores, ...]:
-        """Scores of the even and of the odd batches, over all processes."""
+    def on_step_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,  # the signature is transformers'
+    ) -> None:
+        """Hold the rounds that are due after this step."""
+        while self._steps and state.global_step >= self._steps[0]:
+            model: nn.Module = kwargs["model"]
+            name, config = find_adapter(model, self.adapter_name)
+            self._select(model, name, config, number=config.rounds - len(self._steps), step=state.global_step)
+
+    def save_scores(self, path: str | Path) -> None:
+        """Store the score map for the warm start of later runs."""
+        save_scores(self.scores, Path(path))
+
+    def _select(self, model: nn.Module, name: str, config: RsaConfig, *, number: int, step: int) -> None:
+        started = time.perf_counter()
+        batches = self._share(config, number)
+        halves = self._halves(model, name, config, [to_device(batch, model) for batch in batches])
+        scores = merged(halves)
+        if config.selection == "rounds":
+            report = self._round(model, name, config, halves, number, step)
+            self._steps = self._steps[1:]
+        else:
+            select_blocks(model, name, scores, choice=config.choice, seed=config.seed)
+            report = None
+        last = report is None or not self._steps
+        if config.activation_scaling and last:
+            scale_by_activation(model, name, scores)
+        self.scores = scores
+        self._write(model, name, config, halves, batches, report, time.perf_counter() - started)
+        if last:
+            self._batches = []
+
+    def _share(self, config: RsaConfig, number: int) -> list[Batch]:
+        """The batches of one round; the data is gone through again where it is short."""
+        if not self._batches:
+            return []
+        start, count = number * config.scoring_batches, min(config.scoring_batches, len(self._batches))
+        return [self._batches[(start + i) % len(self._batches)] for i in range(count)]
+
+    def _halves(self, model: nn.Module, name: str, config: RsaConfig, batches: list[Batch]) -> tuple[ScoreMap, ...]:
+        """Scores of the even and of the odd batches, over all processes; or one map that reads no batches."""
+        if config.scoring == "magnitude" or not batches:
+            return (magnitude_scores(model, adapter_name=name),)
+        scoring = config.scoring if config.scoring != "random" else "fisher"
         halves = []
         for part in (batches[0::2], batches[1::2]):
             # An empty second half still takes its turn: every process must call the same collectives.
-            own = score_columns(model, part, self.loss_fn, adapter_name=name) if part or not batches else {}
-            halves.append(_over_processes(model, name, own))
-        return tuple(halves)
+            own = score_blocks(model, part, self.loss_fn, adapter_name=name, scoring=scoring) if part else {}
+            halves.append(over_processes(model, name, own))
+        prior = [load_scores(path) for path in self.warm_start]
+        if prior:
+            halves = [with_prior(half, prior) for half in halves]
+        return tuple(half for half in halves if half)
+
+    def _round(
+        self, model: nn.Module, name: str, config: RsaConfig, halves: tuple[ScoreMap, ...], number: int, step: int
+    ) -> RoundReport:
+        admissions: list[Admission] = []
+        this = Round(number, config.rounds, config.confidence)
+        for index, unit in enumerate(units(model, name)):
+            found = [unit.scores(half) for half in halves]
+            known = [one for one in found if one is not None]
+            if known:
+                pair = (known[0], known[1] if len(known) > 1 else None)
+                admissions.append(admit(unit.delta, pair, this, config.seed * 1009 + index))
+        return round_report(step, admissions)
+
+    def _write(
+        self,
+        model: nn.Module,
+        name: str,
+        config: RsaConfig,
+        halves: tuple[ScoreMap, ...],
+        batches: list[Batch],
+        round_: RoundReport | None,
+        seconds: float,
+    ) -> None:
+        before = self.report
+        rounds = (*(before.rounds if before else ()), *([round_] if round_ else []))
+        self.report = SelectionReport(
+            name,
+            config.scoring,
+            None,
+            seconds + (before.seconds if before else 0.0),
+            len(batches) + (before.batches if before else 0),
+            tokens_in(batches),
+            before.modules if before else describe(model, name, halves),
+            rounds,
+        )
+
+
+def round_steps(config: RsaConfig, max_steps: int) -> tuple[int, ...]:
+    """Optimizer steps after which the rounds are held: the first before training, the last at `selection_share`."""
+    if config.rounds == 1:
+        return (0,)
+    end = config.selection_share * max_steps
+    return tuple(round(end * number / (config.rounds - 1)) for number in range(config.rounds))
+
+
+def merged(halves: tuple[ScoreMap, ...]) -> ScoreMap:
+    """The sum of score maps; a layer counts where any of them has it."""
+    total: ScoreMap = {}
+    for half in halves:
+        for name, score in half.items():
+            total[name] = total[name] + score if name in total else score
+    return total
 
 
 def find_adapter(model: nn.Module, adapter_name: str | None) -> tuple[str, RsaConfig]:
@@ -143,7 +198,7 @@ def find_adapter(model: nn.Module, adapter_name: str | None) -> tuple[str, RsaCo
     Raises:
         ValueError: there is none.
     """
-    configs: Mapping[str, object] = getattr(model, "peft_config", {})
+    configs: dict[str, object] = getattr(model, "peft_config", {})
     wanted = [adapter_name] if adapter_name is not None else _active_adapters(model) if configs else []
     for name in wanted:
         config = configs.get(name)
@@ -164,94 +219,10 @@ def _active_adapters(model: Any) -> list[str]:
 
 
 def _reason_to_skip(model: nn.Module, name: str, config: RsaConfig, state: TrainerState) -> str | None:
-    if config.scoring == "random":
-        return "scoring='random': the adapter keeps its seeded random columns"
+    if config.scoring == "random" and not config.activation_scaling:
+        return "scoring='random': the adapter keeps its seeded random blocks"
     if state.global_step > 0:
-        return f"training resumes at step {state.global_step}: the columns of the checkpoint stay"
+        return f"training resumes at step {state.global_step}: the places of the checkpoint stay"
     if is_trained(model, name):
-        return "the adapter has learnt already: its columns stay"
+        return "the adapter has learnt already: its places stay"
     return None
-
-
-def _peek(loader: Any, count: int) -> list[Batch]:
-    """The first `count` batches that training would see, without moving what it will see.
-
-    The plain loader inside accelerate's is read: accelerate's own iteration counts epochs and marks the end of
-    data. Generators of loader and sampler are put back. NumPy's global generator is not: a collator that draws from
-    it will draw other numbers in training.
-    """
-    plain = getattr(loader, "base_dataloader", loader)
-    holders = (
-        plain,
-        getattr(plain, "sampler", None),
-        getattr(getattr(plain, "batch_sampler", None), "sampler", None),
-    )
-    generators = [g for g in (getattr(h, "generator", None) for h in holders) if isinstance(g, torch.Generator)]
-    with kept_random_state(), _kept_generators(generators):
-        return list(islice(iter(plain), count))
-
-
-@contextmanager
-def _kept_generators(generators: Sequence[torch.Generator]) -> Iterator[None]:
-    states = [generator.get_state() for generator in generators]
-    try:
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
-
-
-def _to_device(batch: Batch, model: nn.Module) -> Batch:
-    device = next(model.parameters()).device
-    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
-
-
-def _added(halves: tuple[Scores, ...]) -> Scores:
-    total: Scores = {}
-    for half in halves:
-        for name, score in half.items():
-            total[name] = total[name] + score if name in total else score
-    return total
-
-
-def _over_processes(model: nn.Module, adapter_name: str, scores: Scores) -> Scores:
-    """Scores summed over all training processes, so that every one of them picks the same columns."""
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
-        return scores
-    summed: Scores = {}
-    for name, layer in adapted_layers(model, adapter_name).items():
-        # The last entry counts the processes that a gradient reached; all must take part whether or not it did.
-        vector = torch.zeros(layer.in_features + 1, device=layer.delta(adapter_name).columns.device)
-        if name in scores:
-            vector[:-1], vector[-1] = scores[name], 1
-        distributed.all_reduce(vector)
-        if vector[-1] > 0:
-            summed[name] = vector[:-1]
-    return summed
-
-
-def _tokens(batches: Sequence[Batch]) -> int | None:
-    if all("attention_mask" in batch for batch in batches):
-        return sum(int(batch["attention_mask"].sum()) for batch in batches)
-    if all("input_ids" in batch for batch in batches):
-        return sum(int(batch["input_ids"].numel()) for batch in batches)
-    return None
-
-
-def _describe(
-    model: nn.Module, adapter_name: str, selected: frozenset[str], halves: tuple[Scores, ...]
-) -> tuple[ModuleSelection, ...]:
-    described = []
-    for name, layer in adapted_layers(model, adapter_name).items():
-        k, width = layer.delta(adapter_name).columns.numel(), layer.in_features
-        both = bool(halves) and all(name in half for half in halves)
-        stability = _overlap(*(half[name] for half in halves), count=k) if both else None
-        described.append(ModuleSelection(name, width, k, name in selected, stability, k / (2 * width - k)))
-    return tuple(described)
-
-
-def _overlap(first: Tensor, second: Tensor, *, count: int) -> float:
-    """Jaccard overlap of the top `count` of two score vectors."""
-    one = set(top_columns(first, count).tolist())
-    other = set(top_columns(second, count).tolist())
-    return len(one & other) / len(one | other)

@@ -1,13 +1,15 @@
-"""Which columns matter: scores per input column, and the selection that writes the best into an adapter.
+"""How much each block matters: scores of an adapter's candidate blocks, at the memory of a frozen model.
 
 Per token t, the gradient of entry (i, j) of a linear layer is `dY[t, i] * x[t, j]`. Its square summed over tokens
 is the diagonal of the token-level empirical Fisher (FISH Mask, Sung et al. 2021, has it per example), and the sum
-over rows i of that factorises:
+of that over a block of rows R and columns C factorises:
 
-    score[j] = sum over t of ||dY[t]||^2 * x[t, j]^2
+    score[R, C] = sum over t of (sum over R of dY[t, i]^2) * (sum over C of x[t, j]^2)
 
-so two vectors per token replace the dense weight gradient that FISH Mask, GPS, SIFT, RoSA and LoSiA form, and the
-base needs no gradients at all. It measures the gradient's second moment, not its mean: noisy tokens score high.
+so block sums of two vectors per token replace the dense weight gradient that FISH Mask, GPS, SIFT, RoSA and LoSiA
+form, and the base needs no gradients at all. It measures the gradient's second moment, not its mean: noisy tokens
+score high. "grad" and "snip", which square the mean gradient of a batch, are here to test that; they form one layer's
+dense gradient at a time.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -22,6 +25,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from rsa_ops.tuners.rsa.layer import Linear
+from rsa_ops.tuners.rsa.layout import Layout
 
 Batch = Mapping[str, Any]
 LossFunction = Callable[[nn.Module, Batch], Tensor]
@@ -29,112 +33,134 @@ LossFunction = Callable[[nn.Module, Batch], Tensor]
 _CHUNK = 1024  # tokens squared at once: bounds the float32 copy of an input at _CHUNK x in_features
 
 
-def score_columns(
+@dataclass(frozen=True)
+class BlockScores:
+    """Scores of one layer's candidate blocks, summed over batches.
+
+    Attributes:
+        total: float32, in `Layout.score_shape`: sum over batches.
+        squares: the same shape: sum over batches of the batch's score squared.
+        batches: batches in which a gradient reached the layer.
+        power: float32 [in]: sum of squared inputs over the tokens that a gradient reached; for activation scaling.
+    """
+
+    total: Tensor
+    squares: Tensor
+    batches: int
+    power: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean over batches."""
+        return self.total / self.batches
+
+    @property
+    def error(self) -> Tensor:
+        """Standard error of the mean over batches; infinite from one batch."""
+        if self.batches < 2:
+            return torch.full_like(self.total, torch.inf)
+        variance = (self.squares - self.total.square() / self.batches) / (self.batches - 1)
+        return (variance.clamp_min(0) / self.batches).sqrt()
+
+    def __add__(self, other: BlockScores) -> BlockScores:
+        return BlockScores(
+            self.total + other.total,
+            self.squares + other.squares,
+            self.batches + other.batches,
+            self.power + other.power,
+        )
+
+
+ScoreMap = dict[str, BlockScores]
+"""Module name -> its scores; a layer that no gradient reached (an unused pooler, an idle expert) is absent."""
+
+
+def score_blocks(
     model: nn.Module,
     batches: Iterable[Batch],
     loss_fn: LossFunction | None = None,
     *,
     adapter_name: str | None = None,
-) -> dict[str, Tensor]:
-    """Fisher score of every input column of every adapted layer, summed over `batches`.
+    scoring: str = "fisher",
+) -> ScoreMap:
+    """Scores of every candidate block of every adapted layer.
 
     Memory is that of a forward and backward of the frozen model, plus the inputs of adapted layers; these inputs
-    are recomputed, not kept, where the model has non-reentrant gradient checkpointing on. No weight gradient, of
-    base, head or adapter, is formed. Dropout is off. A padding token that nothing attends to has dY = 0 and counts
-    for nothing; a prompt token without a label still counts, through the tokens that attend to it. The model is
-    left as found: modes, flags, gradients, hooks and random state (Python's and torch's).
+    are recomputed, not kept, where the model has non-reentrant gradient checkpointing on. Dropout is off. A padding
+    token that nothing attends to has dY = 0 and counts for nothing; a prompt token without a label still counts,
+    through the tokens that attend to it. The model is left as found: modes, flags, gradients, hooks and random
+    state (Python's and torch's).
 
     Args:
         model: a model (or part of one) that holds adapted layers; not merged.
         batches: keyword arguments of `model`, already on its device.
         loss_fn: (model, batch) -> scalar. By default the model's own `loss`: a mean over the batch, so that every
             batch weighs 1 / (its terms)^2. Return a sum to weigh every token alike.
-        adapter_name: score only the layers that carry this adapter; by default every adapted layer.
-
-    Returns:
-        Module name -> float32 [in_features] on the module's device. A layer that no gradient reached (a pooler that
-        the loss does not use, an expert that got no token) is absent: missing, not zero.
+        adapter_name: score only the layers that carry this adapter; by default each layer's first adapter.
+        scoring: "fisher"; or "grad" (squared gradient of the batch) or "snip" (|weight * gradient|), which form the
+            dense gradient of one layer at a time.
 
     Raises:
-        ValueError: no adapted layer, no batch, no loss, a merged adapter, no gradient anywhere, or scores that are
-            not finite.
+        ValueError: no adapted layer, no batch, no loss, a merged adapter, no gradient anywhere, scores that are not
+            finite, or an unknown scoring.
     """
-    sums = {name: _ColumnSum() for name in adapted_layers(model, adapter_name)}
+    if scoring not in {"fisher", "grad", "snip"}:
+        raise ValueError(f"score_blocks: expected scoring 'fisher', 'grad' or 'snip', found {scoring!r}.")
+    layers = adapted_layers(model, adapter_name)
+    sums = {name: _Sum(layer, _layout(layer, adapter_name), scoring) for name, layer in layers.items()}
     done = 0
     with _borrowed(model), _taps(model, sums):
         for batch in batches:
             loss = (loss_fn or model_loss)(model, batch)
             if loss.requires_grad:
                 loss.backward()  # type: ignore[no-untyped-call]
+            for one in sums.values():
+                one.end_batch()
             done += 1
     if done == 0:
-        raise ValueError("score_columns: expected at least one batch, found none. Is the data loader empty?")
-    scores = {name: column.total for name, column in sums.items() if column.total is not None}
+        raise ValueError("score_blocks: expected at least one batch, found none. Is the data loader empty?")
+    scores = {name: one.result() for name, one in sums.items() if one.batches}
     if not scores:
         raise ValueError(
-            f"score_columns: no gradient reached any of the {len(sums)} adapted layers in {done} batches. Check "
+            f"score_blocks: no gradient reached any of the {len(sums)} adapted layers in {done} batches. Check "
             "that the loss depends on them; with gradient checkpointing, set `use_reentrant=False`."
         )
-    for name, score in scores.items():
-        if not torch.isfinite(score).all():
-            raise ValueError(
-                f"score_columns: expected finite scores, found NaN or infinity in {name!r}. The loss or a gradient "
-                "overflowed; look for NaN in the data, or score in bfloat16 or float32 in place of float16."
-            )
+    refuse_non_finite(scores)
     return scores
 
 
-def magnitude_scores(model: nn.Module, *, adapter_name: str | None = None) -> dict[str, Tensor]:
-    """Sum of squared base weights of every input column: module name -> float32 [in_features].
-
-    A control that reads no data. Element-wise magnitude is Super-Tuning's score (arXiv 2607.09287); here it is
-    summed over rows, since whole columns are chosen.
-    """
-    layers = adapted_layers(model, adapter_name)
-    return {name: _squares(layer.base_layer.weight.detach(), dim=0) for name, layer in layers.items()}
-
-
-def select_columns(model: nn.Module, adapter_name: str, scores: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Point the adapter at each layer's best columns. In place: no parameter and no shape changes.
-
-    Every layer keeps its own number of columns. Ties go to the lower index. A layer without scores keeps its
-    seeded random columns.
-
-    Returns:
-        Names of the layers that were given columns, in the model's order.
-
-    Raises:
-        ValueError: the adapter is unknown, merged, or has learnt already (its values would end up under other
-            columns); `scores` names a layer that does not carry it, or has the wrong shape.
-    """
-    layers = adapted_layers(model, adapter_name)
-    unknown = sorted(set(scores) - set(layers))
-    if unknown:
-        raise ValueError(
-            f"select_columns: {unknown[0]!r} carries no adapter {adapter_name!r}. Score the same model."
-        )
-    if is_trained(model, adapter_name):
-        raise ValueError(
-            f"select_columns: adapter {adapter_name!r} has learnt (its values are not zero), and new columns would "
-            "give its values a new meaning. Select before training, or add a fresh adapter."
-        )
+def refuse_non_finite(scores: ScoreMap) -> None:
+    """Raise ValueError where a score is NaN or infinite, naming the layer."""
     for name, score in scores.items():
-        if score.shape != (layers[name].in_features,):
-            found = tuple(score.shape)
+        if not torch.isfinite(score.total).all():
             raise ValueError(
-                f"select_columns: {name!r} expects [{layers[name].in_features}] scores, found {found}."
+                f"expected finite scores, found NaN or infinity in {name!r}. The loss or a gradient overflowed; look "
+                "for NaN in the data, or score in bfloat16 or float32 in place of float16."
             )
-    chosen = [name for name in layers if name in scores]
-    for name in chosen:
-        columns = layers[name].delta(adapter_name).columns
-        columns.copy_(top_columns(scores[name], columns.numel()))
-    return tuple(chosen)
 
 
-def top_columns(scores: Tensor, count: int) -> Tensor:
-    """Indices of the `count` largest of `scores` [in], ascending int32 [count]; ties go to the lower index."""
-    order = torch.argsort(scores, descending=True, stable=True)
-    return order[:count].sort().values.to(torch.int32)
+def magnitude_scores(model: nn.Module, *, adapter_name: str | None = None) -> ScoreMap:
+    """Squared base weights summed over every block.
+
+    A control that reads no data. Element-wise magnitude is Super-Tuning's score (arXiv 2607.09287).
+    """
+    found = {}
+    for name, layer in adapted_layers(model, adapter_name).items():
+        layer.vacate()
+        weight = layer.get_base_weight().detach()
+        matrix = weight.T if type(layer.get_base_layer()).__name__ == "Conv1D" else weight
+        total = fold(matrix.float().square(), _layout(layer, adapter_name))
+        ones = torch.ones(layer.in_features, device=total.device)
+        found[name] = BlockScores(total, total.square(), 1, ones)
+    return found
+
+
+def fold(matrix: Tensor, layout: Layout) -> Tensor:
+    """Block sums of `matrix` [out, in] in the layout's score shape."""
+    if layout.structure == "subnet":
+        return torch.cat([matrix.sum(1), matrix.sum(0)])[None]
+    down, across = layout.score_shape
+    return _sums(_sums(matrix, across, dim=1), down, dim=0)
 
 
 def adapted_layers(model: nn.Module, adapter_name: str | None = None) -> dict[str, Linear]:
@@ -162,38 +188,85 @@ def adapted_layers(model: nn.Module, adapter_name: str | None = None) -> dict[st
     return layers
 
 
-def is_trained(model: nn.Module, adapter_name: str) -> bool:
-    """Whether any value of the adapter has left zero."""
-    return any(
-        bool(layer.delta(adapter_name).weight.any()) for layer in adapted_layers(model, adapter_name).values()
-    )
-
-
 def model_loss(model: nn.Module, batch: Batch) -> Tensor:
     """The loss that a transformers model returns when its batch holds labels; ValueError when it returns none."""
     loss = getattr(model(**batch), "loss", None)
     if loss is None:
         raise ValueError(
-            f"score_columns: {type(model).__name__} returned no loss for a batch with {sorted(batch)}. Give "
+            f"score_blocks: {type(model).__name__} returned no loss for a batch with {sorted(batch)}. Give "
             "batches with labels, or pass `loss_fn`."
         )
     return cast("Tensor", loss)
 
 
-class _ColumnSum:
-    """Running score of one layer; None until a gradient arrives."""
+def _layout(layer: Linear, adapter_name: str | None) -> Layout:
+    name = adapter_name if adapter_name is not None else next(iter(layer.rsa_delta))
+    return layer.delta(name).layout
 
-    def __init__(self) -> None:
-        self.total: Tensor | None = None
+
+class _Sum:
+    """Running scores of one layer."""
+
+    def __init__(self, layer: Linear, layout: Layout, scoring: str) -> None:
+        self.layer, self.layout, self.scoring = layer, layout, scoring
+        self.batches = 0
+        self._batch: Tensor | None = None
+        self._dense: Tensor | None = None
+        self._sums: list[Tensor] = []
 
     def add(self, features: Tensor, grad: Tensor) -> None:
-        tokens = features.reshape(-1, features.shape[-1])
-        power = _squares(grad.reshape(-1, grad.shape[-1]), dim=-1)
-        if self.total is None:
-            self.total = torch.zeros(tokens.shape[-1], dtype=torch.float32, device=tokens.device)
-        for start in range(0, tokens.shape[0], _CHUNK):
+        """Take the input and the output gradient of one call of the layer, [..., in] and [..., out]."""
+        x, dy = features.reshape(-1, features.shape[-1]), grad.reshape(-1, grad.shape[-1])
+        if not self._sums:
+            shape = self.layout.score_shape
+            self._sums = [torch.zeros(size, device=x.device) for size in (shape, shape, (x.shape[1],))]
+        if self._batch is None:
+            self._batch = torch.zeros_like(self._sums[0])
+        for start in range(0, x.shape[0], _CHUNK):
             part = slice(start, start + _CHUNK)
-            self.total += power[part] @ tokens[part].float().square()
+            squared, power = x[part].float().square(), dy[part].float().square()
+            self._sums[2] += (power.sum(1) > 0).float() @ squared
+            if self.scoring == "fisher":
+                self._batch += _fisher(self.layout, power, squared)
+        if self.scoring != "fisher":
+            dense = dy.T @ x.to(dy.dtype)
+            self._dense = dense if self._dense is None else self._dense + dense
+
+    def end_batch(self) -> None:
+        """A batch's score is complete: add it and its square."""
+        if self._batch is None:
+            return
+        if self._dense is not None:
+            gradient = self._dense.float()
+            if self.scoring == "snip":
+                gradient = (gradient * self.layer.get_base_weight().float()).abs()
+            else:
+                gradient = gradient.square()
+            self._batch, self._dense = fold(gradient, self.layout), None
+        self._sums[0] += self._batch
+        self._sums[1] += self._batch.square()
+        self._batch = None
+        self.batches += 1
+
+    def result(self) -> BlockScores:
+        """The sums so far."""
+        return BlockScores(self._sums[0], self._sums[1], self.batches, self._sums[2])
+
+
+def _fisher(layout: Layout, power: Tensor, squared: Tensor) -> Tensor:
+    """Fisher scores of some tokens: `power` [T, out] is dY^2, `squared` [T, in] is x^2."""
+    if layout.structure == "subnet":
+        return torch.cat([squared.sum(1) @ power, power.sum(1) @ squared])[None]
+    down, across = layout.score_shape
+    return _sums(power, down, dim=1).T @ _sums(squared, across, dim=1)
+
+
+def _sums(values: Tensor, blocks: int, *, dim: int) -> Tensor:
+    """Sums of `blocks` equal runs along `dim`; what is left over at the end belongs to none."""
+    size = values.shape[dim] // blocks
+    if size == 1:
+        return values.narrow(dim, 0, blocks)
+    return values.narrow(dim, 0, blocks * size).unflatten(dim, (blocks, size)).sum(dim + 1)
 
 
 class _Tap(torch.autograd.Function):
@@ -205,31 +278,31 @@ class _Tap(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, features: Tensor, anchor: Tensor, column: _ColumnSum) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, output: Tensor, features: Tensor, anchor: Tensor, score: _Sum) -> Tensor:  # noqa: ARG004
         ctx.save_for_backward(features)
-        ctx.column = column
+        ctx.score = score
         return output.view_as(output)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (features,) = ctx.saved_tensors
-        ctx.column.add(features, grad)
+        ctx.score.add(features, grad)
         return grad, None, None, None
 
 
 @contextmanager
-def _taps(model: nn.Module, sums: Mapping[str, _ColumnSum]) -> Iterator[None]:
+def _taps(model: nn.Module, sums: Mapping[str, _Sum]) -> Iterator[None]:
     anchor = torch.zeros((), requires_grad=True)
 
-    def tap(column: _ColumnSum) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+    def tap(score: _Sum) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
         def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            tapped: Tensor = _Tap.apply(output, inputs[0].detach(), anchor, column)  # type: ignore[no-untyped-call]
+            tapped: Tensor = _Tap.apply(output, inputs[0].detach(), anchor, score)  # type: ignore[no-untyped-call]
             return tapped
 
         return hook
 
-    handles = [model.get_submodule(name).register_forward_hook(tap(column)) for name, column in sums.items()]
+    handles = [model.get_submodule(name).register_forward_hook(tap(score)) for name, score in sums.items()]
     try:
         yield
     finally:
@@ -268,10 +341,3 @@ def kept_random_state() -> Iterator[None]:
         torch.set_rng_state(cpu)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)
-
-
-def _squares(values: Tensor, *, dim: int) -> Tensor:
-    """Sum of squares along `dim`, float32, summed in at least float32 without a float32 copy of `values`."""
-    wide = torch.promote_types(values.dtype, torch.float32)
-    norms: Tensor = torch.linalg.vector_norm(values, dim=dim, dtype=wide)
-    return norms.square().float()

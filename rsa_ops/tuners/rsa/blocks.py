@@ -1,0 +1,203 @@
+"""Arithmetic on the blocks of a layout: gather inputs, multiply, gradients, read and write entries of a weight.
+
+Pure functions of tensors. `T` is the number of tokens, all leading dimensions together. Nothing here keeps a dense
+copy of a weight, and only single elements form a dense product, since below about 0.3 % density alone a sampled one
+would be faster on a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rsa_ops.tuners.rsa.layout import Layout
+
+
+class Pick(torch.autograd.Function):
+    """`x[..., columns]`, keeping for backward the indices alone.
+
+    Autograd's own `index_select` does the same but always adds with atomics; columns that do not repeat are written
+    once each, exactly, and the same on every run.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, columns: Tensor, unique: bool) -> Tensor:  # noqa: D102, FBT001
+        ctx.save_for_backward(columns)
+        ctx.shape, ctx.unique = x.shape, unique
+        return x.index_select(-1, columns)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: D102
+        (columns,) = ctx.saved_tensors
+        grad_x = grad.new_zeros(ctx.shape)
+        put = grad_x.index_copy_ if ctx.unique else grad_x.index_add_
+        put(-1, columns.long(), grad)
+        return grad_x, None, None
+
+
+class ElementProduct(torch.autograd.Function):
+    """`x @ D.T` for the sparse matrix `D` of single elements, built anew in backward instead of being kept.
+
+    Shapes: `x` [..., in], `values`, `rows`, `columns` [n] -> [..., out].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor, rows: Tensor, columns: Tensor, out: int) -> Tensor:  # noqa: D102
+        ctx.save_for_backward(x, values, rows, columns)
+        ctx.out = out
+        return F.linear(x, _dense(values, rows, columns, out, x.shape[-1]))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:  # noqa: D102
+        x, values, rows, columns = ctx.saved_tensors
+        grad_x = grad_values = None
+        if ctx.needs_input_grad[0]:
+            grad_x = grad @ _dense(values, rows, columns, ctx.out, x.shape[-1])
+        if ctx.needs_input_grad[1]:
+            grad_values = element_gradient(_flat(grad), _flat(x), rows, columns)
+        return grad_x, grad_values, None, None, None
+
+
+class BlockGradient(torch.autograd.Function):
+    """Identity on a layer's output that, in backward, gives the values of a resident adapter their gradient.
+
+    The values stand in the frozen weight already, so the forward pass and the gradient of the input are the frozen
+    layer's own; all that is kept here is the gathered input, [..., n].
+    """
+
+    @staticmethod
+    def forward(  # noqa: D102, PLR0913, PLR0917  an autograd node takes its inputs one by one
+        ctx: Any,
+        output: Tensor,
+        picked: Tensor,
+        values: Tensor,
+        scale: Tensor | None,
+        rows: Tensor | None,
+        columns: Tensor,
+        layout: Layout,
+        stamp: Any,
+    ) -> Tensor:
+        ctx.save_for_backward(picked, scale, rows, columns)
+        ctx.layout, ctx.dtype = layout, values.dtype
+        ctx.stamp, ctx.count = stamp, None if stamp is None else stamp.count
+        # A view made here would forbid the caller to change it in place, as nn.ReLU(inplace=True) does; the tensor
+        # under this one is seen by nobody else.
+        return torch.ops.aten._unsafe_view(output, output.shape)  # noqa: SLF001  the operator has no other name
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: D102
+        if ctx.stamp is not None and ctx.stamp.count != ctx.count:
+            raise RuntimeError(
+                "a resident Robust Sparse Adapter was switched, disabled, changed or reloaded between a forward pass "
+                "and its backward pass, which would give wrong gradients. Finish backward first, or use "
+                "RsaConfig(mode='additive')."
+            )
+        picked, scale, rows, columns = ctx.saved_tensors
+        values = block_gradient(ctx.layout, grad, picked, rows, columns).to(ctx.dtype)
+        if scale is not None:
+            values = values * spread_over_rows(ctx.layout, scale)
+        return grad, None, values, None, None, None, None, None
+
+
+def block_product(layout: Layout, picked: Tensor, values: Tensor, rows: Tensor | None, columns: Tensor) -> Tensor:
+    """The adapter's contribution to the output: gathered inputs [..., n] (for elements, x) -> [..., out]."""
+    if layout.structure == "columns":
+        return F.linear(picked, values)
+    if layout.structure == "elements":
+        product: Tensor = ElementProduct.apply(picked, values, rows, columns, layout.out_features)  # type: ignore[no-untyped-call]
+        return product
+    leading = picked.shape[:-1]
+    if layout.structure == "spread":
+        blocks = torch.matmul(_by_group(picked, layout), values.transpose(1, 2))  # [groups, T, rows]
+        return blocks.transpose(0, 1).reshape(*leading, layout.out_features)
+    places = _given(rows).flatten().long()
+    if layout.structure == "subnet":
+        part = F.linear(_flat(picked), values)
+    else:
+        blocks = torch.matmul(_by_group(picked, layout), values.transpose(1, 2))
+        part = blocks.transpose(0, 1).reshape(-1, places.numel())
+    out = part.new_zeros(part.shape[0], layout.out_features).index_add(1, places, part)  # tiles share rows
+    return out.reshape(*leading, layout.out_features)
+
+
+def block_gradient(layout: Layout, grad: Tensor, picked: Tensor, rows: Tensor | None, columns: Tensor) -> Tensor:
+    """Gradient of the values, in their shape, from dY [..., out] and the gathered inputs [..., n] (elements: x)."""
+    dy, x = _flat(grad), _flat(picked).to(grad.dtype)
+    if layout.structure == "columns":
+        return dy.T @ x
+    if layout.structure == "spread":
+        by_rows = dy.view(-1, layout.groups, layout.rows).permute(1, 2, 0)
+        return torch.bmm(by_rows, _by_group(x, layout))
+    if layout.structure == "elements":
+        return element_gradient(dy, x, _given(rows), columns)
+    chosen = dy.index_select(1, _given(rows).flatten())
+    if layout.structure == "subnet":
+        return chosen.T @ x
+    by_rows = chosen.view(-1, layout.groups, layout.rows).permute(1, 2, 0)
+    return torch.bmm(by_rows, _by_group(x, layout))
+
+
+def element_gradient(dy: Tensor, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Entries [n] of `dY.T @ x`, through one dense product that lives only here."""
+    return (dy.T @ x)[rows.long(), columns.long()]
+
+
+def spread_over_rows(layout: Layout, scale: Tensor) -> Tensor:
+    """Scales, in the shape of the column indices, made to broadcast over the values."""
+    return scale.unsqueeze(-2) if layout.structure in {"spread", "tiles"} else scale
+
+
+def entry_index(layout: Layout, rows: Tensor | None, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column numbers, int64, that broadcast to the shape of the values."""
+    over = columns.long()
+    if layout.structure == "elements":
+        return _given(rows).long(), over
+    if rows is not None:
+        return rows.long().unsqueeze(-1), over.unsqueeze(-2)
+    down = torch.arange(layout.out_features, device=columns.device)
+    if layout.structure == "columns":
+        return down[:, None], over[None, :]
+    return down.view(layout.groups, layout.rows, 1), over[:, None, :]
+
+
+def read_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: Tensor) -> Tensor:
+    """A copy of the entries of `matrix` [out, in] at the adapter's places, in the shape of its values."""
+    if layout.structure == "columns":
+        return matrix.index_select(1, columns)
+    return matrix[entry_index(layout, rows, columns)]
+
+
+def write_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: Tensor, entries: Tensor) -> None:
+    """Write `entries` to the adapter's places in `matrix` [out, in], in place."""
+    if layout.structure == "columns":
+        matrix.index_copy_(1, columns.long(), entries)
+    else:
+        matrix[entry_index(layout, rows, columns)] = entries
+
+
+def _dense(values: Tensor, rows: Tensor, columns: Tensor, out: int, width: int) -> Tensor:
+    dense = values.new_zeros(out, width)
+    dense[rows.long(), columns.long()] = values
+    return dense
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _by_group(picked: Tensor, layout: Layout) -> Tensor:
+    """[..., groups * columns] -> [groups, T, columns], a view."""
+    return picked.reshape(-1, layout.groups, layout.columns).transpose(0, 1)
+
+
+def _given(rows: Tensor | None) -> Tensor:
+    if rows is None:
+        raise ValueError("this structure needs row indices")
+    return rows

@@ -1,0 +1,189 @@
+"""Resident adapters: values written into the frozen weight, and everything that keeps this from doing harm.
+
+While an adapter is resident, the weight of its layer holds `base + values` at the adapter's places, and the originals
+are kept aside, so that leaving restores every bit. The forward pass is then the frozen layer's. What must stay true:
+
+- values that changed are written anew: by a hook on every torch optimizer's step, by the next eager forward pass, and
+  by `train()` or `eval()`. (An assignment through `.data` is seen by the last alone.)
+- one adapter at a time writes to a weight: a weight that is tied, sharded, quantised, on the meta device or in use
+  by another model's adapter is refused;
+- whoever asks for the base's `state_dict` gets the base: the adapter leaves first and returns with the next forward;
+- a graph from before a switch is not used after it (`Stamp`).
+
+Sources: in-place values are S2FT's and LoSiA's idea; neither restores the base, saves an adapter or accumulates.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from rsa_ops.tuners.rsa.blocks import read_entries, write_entries
+from rsa_ops.tuners.rsa.delta import RsaDelta
+
+
+class Stamp:
+    """Counts the rewrites of a weight; a graph remembers the count it was built at."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+@dataclass
+class Stay:
+    """An adapter's stay in a weight.
+
+    Attributes:
+        name: the adapter.
+        delta: its values and places.
+        rows: row indices at the time of entering, or None.
+        columns: column indices at the time of entering.
+        originals: the weight's own entries there.
+        seen: versions of values, places and scales when they were last written.
+    """
+
+    name: str
+    delta: RsaDelta
+    rows: Tensor | None
+    columns: Tensor
+    originals: Tensor
+    seen: tuple[int, ...]
+
+    def current(self) -> bool:
+        """Whether the weight holds the adapter as it is now."""
+        return self.seen == versions(self.delta)
+
+    def moved(self) -> bool:
+        """Whether the places changed since entering."""
+        return self.seen[1:3] != versions(self.delta)[1:3]
+
+
+def versions(delta: RsaDelta) -> tuple[int, ...]:
+    """Version counters of values, columns, rows and scales, with the identity of the parameter."""
+    tensors = (delta.weight, delta.columns, delta.rows, delta.scale)
+    counts = tuple(0 if t is None or t.is_inference() else t._version for t in tensors)  # noqa: SLF001
+    return (*counts, id(delta.weight))
+
+
+def matrix_of(base: nn.Module) -> Tensor:
+    """The base weight as [out, in]: a view where the layer keeps it transposed (Conv1D)."""
+    weight: Tensor = base.weight  # type: ignore[assignment]
+    return weight.T if type(base).__name__ == "Conv1D" else weight
+
+
+def enter(base: nn.Module, name: str, delta: RsaDelta) -> Stay:
+    """Write the adapter into the base weight."""
+    with torch.inference_mode(mode=False), torch.no_grad():  # in this order: the first turns gradients on
+        matrix = matrix_of(base)
+        rows = None if delta.rows is None else delta.rows.clone()
+        columns = delta.columns.clone()
+        originals = read_entries(matrix, delta.layout, rows, columns)
+        stay = Stay(name, delta, rows, columns, originals, ())
+        rewrite(base, stay)
+    return stay
+
+
+def rewrite(base: nn.Module, stay: Stay) -> None:
+    """Write the values of an adapter that has not moved. One rounding: summed in the wider type, then stored."""
+    with torch.inference_mode(mode=False), torch.no_grad():  # in this order: the first turns gradients on
+        matrix = matrix_of(base)
+        values = stay.delta.values()
+        entries = (stay.originals.to(values.dtype) + values).to(matrix.dtype)
+        write_entries(matrix, stay.delta.layout, stay.rows, stay.columns, entries)
+        stay.seen = versions(stay.delta)
+
+
+def leave(base: nn.Module, stay: Stay) -> None:
+    """Put the base's own entries back, bit for bit."""
+    with torch.inference_mode(mode=False), torch.no_grad():  # in this order: the first turns gradients on
+        matrix = matrix_of(base)
+        originals = stay.originals.to(device=matrix.device, dtype=matrix.dtype)
+        write_entries(matrix, stay.delta.layout, stay.rows, stay.columns, originals)
+
+
+def obstacle(base: nn.Module) -> str | None:
+    """Why no adapter may be resident in this layer; None when one may.
+
+    Looked at when a forward pass begins, because sharding and quantising come after the adapter is made.
+    """
+    weight: Any = base.weight
+    if type(weight) not in {nn.Parameter, Tensor}:
+        return f"its weight is a {type(weight).__name__}"
+    if weight.device.type == "meta":
+        return "its weight is on the meta device"
+    if weight.dtype not in {torch.float64, torch.float32, torch.bfloat16, torch.float16}:
+        return f"its weight is {weight.dtype}"
+    if weight.dim() != 2:  # sharded by FSDP 1 or DeepSpeed
+        return f"its weight has the shape {tuple(weight.shape)}"
+    for switch, engine in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
+        if os.environ.get(switch, "").lower() in {"1", "true"}:
+            return f"the model is trained with {engine}"
+    return None
+
+
+_TENANTS: dict[int, weakref.ref[Any]] = {}
+"""Address of a weight -> the layer whose adapter is resident in it."""
+
+_LAYERS: dict[int, weakref.ref[Any]] = {}
+"""Identity of a values parameter -> the layer that must be rewritten when an optimizer changes it."""
+
+_HOOKED: list[Any] = []
+
+
+def claim(layer: Any, delta: RsaDelta) -> bool:
+    """Register `layer` as the one that writes to its weight; False when another living layer does."""
+    address = layer.get_base_layer().weight.data_ptr()
+    known = _TENANTS.get(address)
+    tenant = None if known is None else known()
+    if tenant is not None and tenant is not layer and tenant.resident_adapter is not None:
+        moved = tenant.get_base_layer().weight.data_ptr() != address
+        if not moved:
+            return False
+    _TENANTS[address] = weakref.ref(layer)
+    _LAYERS[id(delta.weight)] = weakref.ref(layer)
+    if not _HOOKED:
+        _HOOKED.append(register_optimizer_step_post_hook(_after_step))
+    return True
+
+
+def release(layer: Any, delta: RsaDelta) -> None:
+    """Undo `claim`."""
+    address = layer.get_base_layer().weight.data_ptr()
+    known = _TENANTS.get(address)
+    if known is not None and known() in {None, layer}:
+        del _TENANTS[address]
+    _LAYERS.pop(id(delta.weight), None)
+
+
+def tied_addresses(model: nn.Module) -> frozenset[int]:
+    """Addresses of parameters that more than one place of the model uses."""
+    seen: set[int] = set()
+    tied: set[int] = set()
+    for _, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter.device.type == "meta" or parameter.numel() == 0 or type(parameter) is not nn.Parameter:
+            continue
+        address = parameter.data_ptr()
+        (tied if address in seen else seen).add(address)
+    return frozenset(tied)
+
+
+def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001  torch's signature
+    for parameter in _parameters(optimizer):
+        known = _LAYERS.get(id(parameter))
+        layer = None if known is None else known()
+        if layer is None:
+            _LAYERS.pop(id(parameter), None)
+        elif layer.is_home_of(parameter):
+            layer.settle()
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:
+    for group in optimizer.param_groups:
+        yield from group["params"]
