@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import random
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ class Bench:
     def __init__(self, folder: Path, device: str) -> None:
         self.folder, self.device = folder, device
         self.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        self.scratch = Path(tempfile.mkdtemp(prefix="tuner_quality_"))
         self._splits: dict[tuple[str, str], Split] = {}
         self._bases: dict[Base, Any] = {}
 
@@ -118,17 +120,34 @@ class Bench:
             for split in {key.split(".")[0] for key in file}:
                 part = {key.split(".", 1)[1]: tensor for key, tensor in file.items() if key.startswith(f"{split}.")}
                 self._splits[data, split] = _split(part)
+            self._settle()
         return self._splits[data, name]
 
-    def fresh(self, task: Task) -> Any:
-        """A copy of the task's base; a classifier's new head comes from torch's global seed."""
+    def rest(self, task: Task) -> Batches:
+        """Batches of the training rows that `task`, which trains on the first few, leaves to others."""
+        whole, few = self.split(task.data, "train"), len(self.split(task.data, task.train))
+        if few >= len(whole):
+            raise ValueError(f"{task.name} trains on every row; a warm start needs others")
+        records = None if whole.records is None else whole.records[few:]
+        other = Split(whole.ids[few:], whole.lengths[few:], whole.labels[few:], records)
+        return Batches(other, replace(task, epochs=1), seed=0)
+
+    def fresh(self, task: Task, seed: int) -> Any:
+        """A copy of the task's base, with torch seeded: a classifier's new head, and what comes after, follow from it."""
         if task.base not in self._bases:
             self._bases[task.base] = self._load(task.base)
+            self._settle()
         model = copy.deepcopy(self._bases[task.base])
+        torch.manual_seed(seed)
         if task.base == "encoder":
             torch.nn.init.normal_(model.classifier.weight, std=0.02)
             torch.nn.init.zeros_(model.classifier.bias)
         return model
+
+    def _settle(self) -> None:
+        """Wait until what was loaded is there, since other streams will read it."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def _load(self, base: Base) -> Any:
         from transformers import AutoConfig, AutoModel, AutoModelForCausalLM

@@ -32,7 +32,8 @@ class Variant:
         r: the budget, as LoRA's rank; 0 for full fine-tuning.
         options: further options of the PEFT configuration; None takes one away.
         robustness: options of RSA's `Robustness`.
-        depth: share of the transformer layers that are adapted, the top ones; 1 adapts all of them.
+        depth: share of the transformer layers that are adapted, the top ones; None and 1 adapt all of them.
+        planned: RSA's `plan_budget` chooses the layers and shares the budget out, in place of equal shares.
         warm: scores of a finished run on other sentences are given as RSA's warm start.
         rate: where the search begins; by default where the method or the structure begins.
         keeps_selection: whether the chosen columns are kept with the result, to see how far seeds agree.
@@ -44,6 +45,7 @@ class Variant:
     options: tuple[tuple[str, Any], ...] = ()
     robustness: tuple[tuple[str, Any], ...] = ()
     depth: float | None = None
+    planned: bool = False
     warm: bool = False
     rate: float | None = None
     keeps_selection: bool = False

@@ -62,7 +62,9 @@ class Stepper:
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=torch.cuda.current_stream()):
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
+            ):
                 loss = self.eager(inputs)
         except RuntimeError as error:
             raise CaptureFailed(str(error).splitlines()[0]) from error
