@@ -30,7 +30,11 @@ TEXTS = {
 # Signatures that a library dictates: its own keywords arrive there and are passed on or left.
 DICTATED = {"on_step_end", "on_log", "on_train_begin", "forward"}
 # The two halves of a torch.autograd.Function; the class docstring gives their shapes.
-TOLD_BY_THE_CLASS = {"ColumnProduct.forward", "ColumnProduct.backward"}
+TOLD_BY_THE_CLASS = {
+    f"{node}.{direction}"
+    for node in ("BlockGradient", "ElementProduct", "Pick")
+    for direction in ("forward", "backward")
+}
 # Named in pyproject.toml and in no module yet; an extra that is not installed with the tested set has no pin.
 UNPINNED_EXTRAS = {"ray"}
 
@@ -119,8 +123,8 @@ def test_only_tracking_imports_mlflow_even_inside_functions() -> None:
 
 
 def test_the_tuner_room_needs_torch_peft_and_transformers_callbacks_alone() -> None:
-    # transformers comes with peft, which needs it; RsaCallback is a TrainerCallback.
-    needed = {"torch", "peft", "transformers", "rsa_ops"}
+    # transformers and safetensors come with peft, which needs them; RsaCallback is a TrainerCallback.
+    needed = {"torch", "peft", "transformers", "safetensors", "rsa_ops"}
     names = {
         name
         for where, node in nodes((ast.Import, ast.ImportFrom, ast.Call))

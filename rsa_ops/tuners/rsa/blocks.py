@@ -88,15 +88,16 @@ class BlockGradient(torch.autograd.Function):
         ctx.stamp, ctx.count = stamp, None if stamp is None else stamp.count
         # A view made here would forbid the caller to change it in place, as nn.ReLU(inplace=True) does; the tensor
         # under this one is seen by nobody else.
-        return torch.ops.aten._unsafe_view(output, output.shape)  # noqa: SLF001  the operator has no other name
+        unseen: Tensor = torch.ops.aten._unsafe_view(output, output.shape)  # noqa: SLF001  it has no other name
+        return unseen
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: D102
         if ctx.stamp is not None and ctx.stamp.count != ctx.count:
             raise RuntimeError(
-                "a resident Robust Sparse Adapter was switched, disabled, changed or reloaded between a forward pass "
-                "and its backward pass, which would give wrong gradients. Finish backward first, or use "
+                "a resident Robust Sparse Adapter was switched, disabled, changed or reloaded between a forward "
+                "pass and its backward pass, which would give wrong gradients. Finish backward first, or use "
                 "RsaConfig(mode='additive')."
             )
         picked, scale, rows, columns = ctx.saved_tensors
@@ -131,6 +132,8 @@ def block_gradient(layout: Layout, grad: Tensor, picked: Tensor, rows: Tensor | 
     """Gradient of the values, in their shape, from dY [..., out] and the gathered inputs [..., n] (elements: x)."""
     dy, x = _flat(grad), _flat(picked).to(grad.dtype)
     if layout.structure == "columns":
+        if dy.is_cuda and dy.dtype != torch.float32 and not torch.compiler.is_compiling():
+            return torch.mm(dy.T, x, out_dtype=torch.float32)  # as exact as it is summed, and one kernel less
         return dy.T @ x
     if layout.structure == "spread":
         by_rows = dy.view(-1, layout.groups, layout.rows).permute(1, 2, 0)
@@ -177,7 +180,7 @@ def read_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: T
 def write_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: Tensor, entries: Tensor) -> None:
     """Write `entries` to the adapter's places in `matrix` [out, in], in place."""
     if layout.structure == "columns":
-        matrix.index_copy_(1, columns.long(), entries)
+        matrix.index_copy_(1, columns if columns.dtype == torch.int64 else columns.long(), entries)
     else:
         matrix[entry_index(layout, rows, columns)] = entries
 

@@ -1,7 +1,8 @@
 """`RsaConfig`: what a Robust Sparse Adapter is, in JSON. Owns the budget; knows no layer and no tensor.
 
-The chosen places are not here: they are data, and travel as integer buffers with the values. The shapes of a layer's
-adapter follow from this config and the layer's shape alone, because PEFT builds an adapter before it loads it.
+The chosen places are not here: they are data, and travel as integer buffers with the values. The shapes of a
+layer's adapter follow from this config and the layer's shape alone, because PEFT builds an adapter before it loads
+it.
 """
 
 from __future__ import annotations
@@ -37,24 +38,26 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
         structure: "columns", "spread", "subnet", "tiles" or "elements"; see `layout`.
         row_groups: of "spread": groups of output rows that choose their own columns, lowered to a divisor of out.
         tile: of "tiles": edge of a tile.
-        share_siblings: of "columns": layers that read the same input (q/k/v, gate/up) share one column set, hence one
-            gather and one tensor kept for backward. Their budgets are added and shared out evenly.
-        activation_scaling: multiply the values of a column by the inverse root mean square of its input, relative to
-            the layer's, so that one learning rate moves every column's output alike. Measured by `RsaCallback`.
-        mode: "resident" writes the values into the frozen weight after each optimizer step, so that the forward pass
-            is the base model's; "additive" computes `base(x) + delta(x)`. "auto" is resident wherever that is safe.
+        share_siblings: of "columns": layers that read the same input (q/k/v, gate/up) share one column set, hence
+            one gather and one tensor kept for backward. Their budgets are added and shared out evenly.
+        activation_scaling: multiply the values of a column by the inverse root mean square of its input, relative
+            to the layer's, so that one learning rate moves every column's output alike. Measured by `RsaCallback`.
+        mode: "resident" writes the values into the frozen weight after each optimizer step, so that the forward
+            pass is the base model's; "additive" computes `base(x) + delta(x)`. "auto" is resident wherever that is
+            safe.
         scoring: how `RsaCallback` ranks blocks. "fisher": diagonal of the token-level empirical Fisher. "grad":
             squared mean gradient of a batch; "snip": |weight * gradient|; both form one layer's dense gradient at
             a time. "magnitude": squared weights. "random": the seeded start.
-        selection: "static": once before the first step. "rounds": in several rounds early in training, a block being
-            admitted when the lower confidence bound of its score clears the threshold.
+        selection: "static": once before the first step. "rounds": in several rounds early in training, a block
+            being admitted when the lower confidence bound of its score clears the threshold.
         choice: "top" takes the best blocks; "sample" draws them with probability proportional to the root of their
             score.
         scoring_batches: training batches read for each selection or round.
         rounds: rounds of selection.
         confidence: z of the lower bound in the first round, falling to 0 in the last; 0 admits by the mean alone.
         selection_share: share of the optimizer steps within which all rounds happen.
-        regrow: share of the adapter's blocks moved at each of ten later selections, falling linearly to 0; 0 is off.
+        regrow: share of the adapter's blocks moved at each of ten later selections, falling linearly to 0; 0 is
+            off.
         budget_pattern: module name -> multiple of its budget; 0, or a name not in the pattern, is not adapted.
         seed: decides the blocks that hold before, or instead of, a selection.
         target_modules: names, a regular expression, or "all-linear" (every linear but the output head).

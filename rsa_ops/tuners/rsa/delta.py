@@ -84,7 +84,7 @@ class RsaDelta(nn.Module):
         self.weight = nn.Parameter(torch.zeros(layout.weight_shape, dtype=torch.float32))
         self.register_buffer("rows", rows)
         self._leader = () if leader is None else (leader,)  # a tuple, so that it is no child module
-        self.shared = SharedPick() if leader is None else leader.shared
+        self.shared: SharedPick = SharedPick() if leader is None else leader.shared
         if leader is None:
             self.register_buffer("columns", columns)
             self.register_buffer("scale", torch.ones(layout.columns_shape) if scaled else None)

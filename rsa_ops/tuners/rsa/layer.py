@@ -31,10 +31,14 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     Attributes:
         tied: whether another place of the model uses the same weight, which then must not change.
+        stay: the resident adapter, or None.
+        stamp: counts what was written to the weight.
     """
 
     adapter_layer_names = ("rsa_delta",)
     other_param_names = ()
+    base_layer: Any
+    quantization_backend: Any
 
     def __init__(self, base_layer: nn.Module, features: tuple[int, int]) -> None:
         """Wrap `base_layer`; `features` is (in, out)."""
@@ -48,9 +52,9 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
         self._originals: dict[str, Tensor] = {}
-        self._stay: Stay | None = None
-        self._stamp = Stamp()
-        self.register_state_dict_pre_hook(_vacate)
+        self.stay: Stay | None = None
+        self.stamp = Stamp()
+        self.register_state_dict_pre_hook(_vacate)  # type: ignore[no-untyped-call]
 
     def add(self, adapter_name: str, config: RsaConfig, delta: RsaDelta) -> None:
         """Add an adapter with zero values."""
@@ -61,7 +65,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.vacate()
         self.rsa_delta[adapter_name] = delta
         self._modes[adapter_name] = config.mode
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+        self.set_adapter(self._active(), inference_mode=config.inference_mode)
 
     def delta(self, adapter_name: str) -> RsaDelta:
         """The adapter's values and places; KeyError when this layer does not carry it."""
@@ -78,35 +82,31 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """
         delta = self.delta(adapter_name)
         self.settle()
-        if self._stay is not None and self._stay.name == adapter_name:
-            entries = self._stay.originals
+        if self.stay is not None and self.stay.name == adapter_name:
+            entries = self.stay.originals
         else:
-            entries = read_entries(self._matrix(), delta.layout, delta.rows, delta.columns)
+            entries = read_entries(self.matrix(), delta.layout, delta.rows, delta.columns)
         yield from delta.blocks(entries)
 
     @property
     def resident_adapter(self) -> str | None:
         """The adapter whose values stand in the base weight now."""
-        return None if self._stay is None else self._stay.name
-
-    def is_home_of(self, values: Tensor) -> bool:
-        """Whether `values` is the parameter of the resident adapter."""
-        return self._stay is not None and self._stay.delta.weight is values
+        return None if self.stay is None else self.stay.name
 
     def settle(self) -> None:
         """Make the base weight hold what it should: the one active adapter, or none."""
         wanted = self._tenant()
-        stay = self._stay
-        if stay is not None and (stay.name != wanted or stay.moved() or stay.delta is not self.delta(stay.name)):
+        stay = self.stay
+        if stay is not None and (stay.name != wanted or stay.moved()):
             self.vacate()
             stay = None
         if stay is not None:
             if not stay.current():
-                rewrite(self.base_layer, stay)
-                self._stamp.count += 1
+                rewrite([(self.base_layer, stay)])
+                self.stamp.count += 1
         elif wanted is not None and claim(self, self.delta(wanted)):
-            self._stay = enter(self.base_layer, wanted, self.delta(wanted))
-            self._stamp.count += 1
+            self.stay = enter(self.base_layer, wanted, self.delta(wanted))
+            self.stamp.count += 1
         elif wanted is not None and self._modes[wanted] == "resident":
             raise RuntimeError(
                 f"adapter {wanted!r}: mode='resident', but another model's adapter is resident in the same base "
@@ -115,23 +115,27 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def vacate(self) -> None:
         """Put the base weight back, bit for bit. The adapter returns with the next forward pass."""
-        if self._stay is not None:
-            if obstacle(self.base_layer) is not None:
-                raise RuntimeError(
-                    f"adapter {self._stay.name!r} is resident, and the base can not be put back: "
-                    f"{obstacle(self.base_layer)}. Shard or convert the model before its first forward pass, or use "
-                    "RsaConfig(mode='additive')."
-                )
-            leave(self.base_layer, self._stay)
-            release(self, self._stay.delta)
-            self._stay = None
-            self._stamp.count += 1
+        stay = self.stay
+        if stay is None:
+            return
+        reason = obstacle(self.base_layer)
+        if reason is None:
+            leave(self.base_layer, stay)
+        elif bool(stay.delta.weight.any()):
+            raise RuntimeError(
+                f"adapter {stay.name!r} is resident, and the base can not be put back: {reason}. Shard or convert "
+                "the model before its first forward pass, or use RsaConfig(mode='additive')."
+            )
+        release(self, stay.delta)
+        self.stay = None
+        self.stamp.count += 1
 
     def _tenant(self) -> str | None:
         """The adapter that should be resident."""
-        if self._disable_adapters or self.merged or len(self.active_adapters) != 1:
+        active = self._active()
+        if self._disable_adapters or self.merged or len(active) != 1:
             return None
-        name = self.active_adapters[0]
+        name = active[0]
         if name not in self.rsa_delta or self._modes[name] == "additive":
             return None
         reason = "its weight is tied" if self.tied else obstacle(self.base_layer)
@@ -143,11 +147,11 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         )
 
     def train(self, mode: bool = True) -> Linear:  # noqa: FBT001, FBT002  the signature is torch's
-        """As `nn.Module.train`; also writes values anew that were changed behind the version counters."""
+        """As `nn.Module.train`; also settles: a compiled forward pass does not, and `.data` counts no versions."""
         super().train(mode)
-        if self._stay is not None and obstacle(self.base_layer) is None:
-            self._stay.seen = ()
-            self.settle()
+        if self.stay is not None:
+            self.stay.seen = (-1, *self.stay.seen[1:])
+        self.settle()
         return self
 
     def enable_adapters(self, enabled: bool) -> None:  # noqa: FBT001  the signature is PEFT's
@@ -167,8 +171,11 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self._modes.pop(adapter_name, None)
         super().delete_adapter(adapter_name)
 
+    def _active(self) -> list[str]:
+        return cast("list[str]", self.active_adapters)
+
     def _resettle(self) -> None:
-        if self._stay is not None:
+        if self.stay is not None:
             self.settle()
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:  # noqa: FBT001, FBT002
@@ -191,7 +198,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     @torch.no_grad()
     def _merge_entries(self, name: str, delta: RsaDelta, *, safe: bool) -> None:
-        matrix = self._matrix()
+        matrix = self.matrix()
         original = read_entries(matrix, delta.layout, delta.rows, delta.columns)
         values = delta.values()
         # One rounding: the sum is taken in the wider of the two types, then stored in the base's.
@@ -206,7 +213,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     @torch.no_grad()
     def _merge_quantised(self, name: str, delta: RsaDelta) -> None:
-        backend = cast("Any", self.quantization_backend)
+        backend = self.quantization_backend
         if not backend.supports_merge:
             raise TypeError(
                 f"merge of adapter {name!r}: {backend.backend_name} weights can not be written. Load the base in "
@@ -214,8 +221,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             )
         # The quantised parameter itself is kept: unmerging by subtraction would quantise a second time.
         self._originals[name] = self.base_layer.weight
-        dense = self.get_base_weight()
-        self.set_base_weight((dense.float() + delta.dense()).to(dense.dtype))
+        dense = self.matrix()
+        backend.set_base_weight(self, (dense.float() + delta.dense()).to(dense.dtype))
 
     @torch.no_grad()
     def unmerge(self) -> None:
@@ -229,11 +236,14 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             if self.quantization_backend is not None:
                 self.base_layer.weight = original
                 continue
-            matrix = self._matrix()
+            matrix = self.matrix()
             write_entries(matrix, delta.layout, delta.rows, delta.columns, original.to(matrix))
 
-    def _matrix(self) -> Tensor:
-        return matrix_of(self.base_layer).detach()
+    def matrix(self) -> Tensor:
+        """The base's weight as [out, in], as it is now: a view, or a dequantised copy."""
+        if self.quantization_backend is None:
+            return matrix_of(self.base_layer).detach()
+        return cast("Tensor", self.quantization_backend.get_base_weight(self.base_layer)).detach()
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """[..., in] -> [..., out]. Further arguments go to the base layer, as PEFT's layers do it."""
@@ -245,11 +255,11 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         result: Tensor = self.base_layer(x, *args, **kwargs)
         if self._disable_adapters or self.merged:
             return result
-        if self._stay is not None:
-            delta = self._stay.delta
+        if self.stay is not None:
+            delta = self.stay.delta
             if not (torch.is_grad_enabled() and delta.weight.requires_grad):
                 return result
-            stamp = None if compiling else self._stamp
+            stamp = None if compiling else self.stamp
             picked = delta.gathered(x, learns=False)
             learning: Tensor = BlockGradient.apply(  # type: ignore[no-untyped-call]
                 result, picked, delta.weight, delta.scale, delta.rows, delta.columns, delta.layout, stamp
@@ -257,7 +267,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             return learning
         if self.quantization_backend is not None:
             result = self.quantization_backend.maybe_clone_base_result(result)
-        for name in cast("list[str]", self.active_adapters):
+        for name in self._active():
             if name in self.rsa_delta:
                 result = result + self.rsa_delta[name](x).to(result.dtype)
         return result

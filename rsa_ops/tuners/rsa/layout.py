@@ -11,9 +11,9 @@ An adapter is `groups` dense blocks, each over chosen output rows and chosen inp
 | tiles      | n chosen   | tile in order         | tile in order      | [n, tile, tile]       |
 | elements   | n chosen   | 1                     | 1                  | [n]                   |
 
-Sources: columns are S2FT's (NeurIPS 2024), subnets LoSiA's (EMNLP 2025), elements SHiRA's (arXiv 2406.13175); spread
-is ours: it covers the matrix as free elements do and computes like columns. Owns shapes and index arithmetic;
-knows no layer.
+Sources: columns are S2FT's (NeurIPS 2024), subnets LoSiA's (EMNLP 2025), elements SHiRA's (arXiv 2406.13175);
+spread is ours: it covers the matrix as free elements do and computes like columns. Owns shapes and index
+arithmetic; knows no layer.
 """
 
 from __future__ import annotations
@@ -186,13 +186,13 @@ def _between(wanted: float, most: int) -> int:
 
 
 def _drawn(candidates: int, count: int, generator: torch.Generator) -> Tensor:
-    """`count` of `candidates`, ascending; without a permutation of all where they are many and the count is small."""
+    """`count` of `candidates`, ascending; no permutation of all is made where they are many."""
     if candidates < 4 * count or candidates < _MANY:
         order = torch.randperm(candidates, generator=generator, device="cpu")
         return order[:count].sort().values
     found = torch.empty(0, dtype=torch.int64, device="cpu")
     while found.numel() < count:
         more = torch.randint(candidates, (count + count // 4 + 1,), generator=generator, device="cpu")
-        found = torch.cat([found, more]).unique()
+        found = torch.unique(torch.cat([found, more]))
     order = torch.randperm(found.numel(), generator=generator, device="cpu")
     return found[order[:count]].sort().values

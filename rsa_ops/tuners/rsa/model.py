@@ -38,7 +38,7 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
         tied = tied_addresses(model)
         layers = [module for module in model.modules() if isinstance(module, Linear)]
         for layer in layers:
-            weight = layer.get_base_layer().weight
+            weight = layer.base_layer.weight
             layer.tied = type(weight) is nn.Parameter and weight.data_ptr() in tied
         carrying = [layer for layer in layers if adapter_name in layer.rsa_delta]
         refuse_impossible_budget(config, carrying)
@@ -113,7 +113,7 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
 def features(module: nn.Module) -> tuple[int, int]:
     """(in, out) of a linear layer, adapted or plain, or of GPT-2's Conv1D."""
     if type(module).__name__ == "Conv1D":
-        rows, columns = module.weight.shape  # type: ignore[union-attr, misc]
+        rows, columns = module.weight.shape  # type: ignore[misc]
         return int(rows), int(columns)
     return int(module.in_features), int(module.out_features)  # type: ignore[arg-type]
 

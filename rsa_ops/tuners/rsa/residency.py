@@ -1,13 +1,15 @@
 """Resident adapters: values written into the frozen weight, and everything that keeps this from doing harm.
 
-While an adapter is resident, the weight of its layer holds `base + values` at the adapter's places, and the originals
-are kept aside, so that leaving restores every bit. The forward pass is then the frozen layer's. What must stay true:
+While an adapter is resident, the weight of its layer holds `base + values` at the adapter's places, and the
+originals are kept aside, so that leaving restores every bit. The forward pass is then the frozen layer's. What must
+stay true:
 
-- values that changed are written anew: by a hook on every torch optimizer's step, by the next eager forward pass, and
-  by `train()` or `eval()`. (An assignment through `.data` is seen by the last alone.)
+- values that changed are written anew: by a hook on every torch optimizer's step, by the next eager forward pass,
+  and by `train()` or `eval()`. (An assignment through `.data` is seen by the last alone.)
 - one adapter at a time writes to a weight: a weight that is tied, sharded, quantised, on the meta device or in use
   by another model's adapter is refused;
-- whoever asks for the base's `state_dict` gets the base: the adapter leaves first and returns with the next forward;
+- whoever asks for the base's `state_dict` gets the base: the adapter leaves first and returns with the next
+  forward;
 - a graph from before a switch is not used after it (`Stamp`).
 
 Sources: in-place values are S2FT's and LoSiA's idea; neither restores the base, saves an adapter or accumulates.
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +48,7 @@ class Stay:
         rows: row indices at the time of entering, or None.
         columns: column indices at the time of entering.
         originals: the weight's own entries there.
-        seen: versions of values, places and scales when they were last written.
+        seen: versions of values, columns, rows and scales when last written, and the parameter's identity.
     """
 
     name: str
@@ -59,6 +61,11 @@ class Stay:
     def current(self) -> bool:
         """Whether the weight holds the adapter as it is now."""
         return self.seen == versions(self.delta)
+
+    def mark(self) -> None:
+        """The values are written now. The places are those of entering, whatever they are by now."""
+        now = versions(self.delta)
+        self.seen = (now[0], *self.seen[1:3], *now[3:])
 
     def moved(self) -> bool:
         """Whether the places changed since entering."""
@@ -81,23 +88,37 @@ def matrix_of(base: nn.Module) -> Tensor:
 def enter(base: nn.Module, name: str, delta: RsaDelta) -> Stay:
     """Write the adapter into the base weight."""
     with torch.inference_mode(mode=False), torch.no_grad():  # in this order: the first turns gradients on
-        matrix = matrix_of(base)
         rows = None if delta.rows is None else delta.rows.clone()
-        columns = delta.columns.clone()
-        originals = read_entries(matrix, delta.layout, rows, columns)
-        stay = Stay(name, delta, rows, columns, originals, ())
-        rewrite(base, stay)
+        # Whole columns are written with 64-bit indices, which are kept at hand; the others are too many to keep.
+        columns = delta.columns.long() if delta.layout.structure == "columns" else delta.columns.clone()
+        originals = read_entries(matrix_of(base), delta.layout, rows, columns)
+        stay = Stay(name, delta, rows, columns, originals, versions(delta))
+        rewrite([(base, stay)])
     return stay
 
 
-def rewrite(base: nn.Module, stay: Stay) -> None:
-    """Write the values of an adapter that has not moved. One rounding: summed in the wider type, then stored."""
-    with torch.inference_mode(mode=False), torch.no_grad():  # in this order: the first turns gradients on
-        matrix = matrix_of(base)
-        values = stay.delta.values()
-        entries = (stay.originals.to(values.dtype) + values).to(matrix.dtype)
-        write_entries(matrix, stay.delta.layout, stay.rows, stay.columns, entries)
-        stay.seen = versions(stay.delta)
+def rewrite(stays: Sequence[tuple[nn.Module, Stay]]) -> None:
+    """Write the values of adapters that have not moved. One rounding: summed in the wider type, then stored.
+
+    All layers at once, since on a GPU a hundred layers of small kernels would take longer to launch than to run.
+    """
+    if not stays:
+        return
+    with torch.inference_mode(mode=False), torch.no_grad():
+        values = [stay.delta.values().detach() for _, stay in stays]
+        originals = [stay.originals for _, stay in stays]
+        wide = [torch.empty_like(one) for one in values]
+        torch._foreach_copy_(wide, originals)
+        torch._foreach_add_(wide, values)
+        entries = [
+            one if one.dtype == kept.dtype else torch.empty_like(kept)
+            for one, kept in zip(wide, originals, strict=True)
+        ]
+        if entries[0] is not wide[0]:
+            torch._foreach_copy_(entries, wide)
+        for (base, stay), entry in zip(stays, entries, strict=True):
+            write_entries(matrix_of(base), stay.delta.layout, stay.rows, stay.columns, entry)
+            stay.mark()
 
 
 def leave(base: nn.Module, stay: Stay) -> None:
@@ -175,13 +196,15 @@ def tied_addresses(model: nn.Module) -> frozenset[int]:
 
 
 def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001  torch's signature
+    stale = []
     for parameter in _parameters(optimizer):
         known = _LAYERS.get(id(parameter))
         layer = None if known is None else known()
-        if layer is None:
-            _LAYERS.pop(id(parameter), None)
-        elif layer.is_home_of(parameter):
-            layer.settle()
+        if layer is not None and layer.stay is not None and layer.stay.delta.weight is parameter:
+            stale.append(layer)
+    rewrite([(layer.base_layer, layer.stay) for layer in stale])
+    for layer in stale:
+        layer.stamp.count += 1
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:

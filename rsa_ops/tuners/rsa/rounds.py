@@ -31,7 +31,8 @@ class Admission:
         admitted: blocks admitted in this round.
         drawn: of these, by lot.
         waiting: blocks of the budget still without a place.
-        stability: overlap of the choices of the two halves of the round's batches; None from fewer than two batches.
+        stability: overlap of the choices of the two halves of the round's batches; None from fewer than two
+            batches.
     """
 
     admitted: int

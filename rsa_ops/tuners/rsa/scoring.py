@@ -8,8 +8,8 @@ of that over a block of rows R and columns C factorises:
 
 so block sums of two vectors per token replace the dense weight gradient that FISH Mask, GPS, SIFT, RoSA and LoSiA
 form, and the base needs no gradients at all. It measures the gradient's second moment, not its mean: noisy tokens
-score high. "grad" and "snip", which square the mean gradient of a batch, are here to test that; they form one layer's
-dense gradient at a time.
+score high. "grad" and "snip", which square the mean gradient of a batch, are here to test that; they form one
+layer's dense gradient at a time.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def refuse_non_finite(scores: ScoreMap) -> None:
     for name, score in scores.items():
         if not torch.isfinite(score.total).all():
             raise ValueError(
-                f"expected finite scores, found NaN or infinity in {name!r}. The loss or a gradient overflowed; look "
-                "for NaN in the data, or score in bfloat16 or float32 in place of float16."
+                f"expected finite scores, found NaN or infinity in {name!r}. The loss or a gradient overflowed; "
+                "look for NaN in the data, or score in bfloat16 or float32 in place of float16."
             )
 
 
@@ -146,10 +146,7 @@ def magnitude_scores(model: nn.Module, *, adapter_name: str | None = None) -> Sc
     """
     found = {}
     for name, layer in adapted_layers(model, adapter_name).items():
-        layer.vacate()
-        weight = layer.get_base_weight().detach()
-        matrix = weight.T if type(layer.get_base_layer()).__name__ == "Conv1D" else weight
-        total = fold(matrix.float().square(), _layout(layer, adapter_name))
+        total = fold(layer.matrix().float().square(), _layout(layer, adapter_name))
         ones = torch.ones(layer.in_features, device=total.device)
         found[name] = BlockScores(total, total.square(), 1, ones)
     return found
@@ -239,7 +236,7 @@ class _Sum:
         if self._dense is not None:
             gradient = self._dense.float()
             if self.scoring == "snip":
-                gradient = (gradient * self.layer.get_base_weight().float()).abs()
+                gradient = (gradient * self.layer.matrix().float()).abs()
             else:
                 gradient = gradient.square()
             self._batch, self._dense = fold(gradient, self.layout), None
@@ -266,7 +263,8 @@ def _sums(values: Tensor, blocks: int, *, dim: int) -> Tensor:
     size = values.shape[dim] // blocks
     if size == 1:
         return values.narrow(dim, 0, blocks)
-    return values.narrow(dim, 0, blocks * size).unflatten(dim, (blocks, size)).sum(dim + 1)
+    shape = (*values.shape[:dim], blocks, size, *values.shape[dim + 1 :])
+    return values.narrow(dim, 0, blocks * size).reshape(shape).sum(dim + 1)
 
 
 class _Tap(torch.autograd.Function):

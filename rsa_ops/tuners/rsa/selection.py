@@ -62,7 +62,8 @@ def units(model: nn.Module, adapter_name: str) -> tuple[Unit, ...]:
         grouped.setdefault(id(leader), []).append((name, layer))
     found = []
     for key, members in grouped.items():
-        ordered = sorted(members, key=lambda m, key=key: m[1].delta(adapter_name) is not leaders[key])
+        first = [member for member in members if member[1].delta(adapter_name) is leaders[key]]
+        ordered = first + [member for member in members if member not in first]
         names, layers = zip(*ordered, strict=True)
         found.append(Unit(names, layers, leaders[key]))
     return tuple(found)
