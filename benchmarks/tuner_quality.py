@@ -1,13 +1,14 @@
 """Quality of the Robust Sparse Adapter beside LoRA, SHiRA and others at equal budget, and what of it helps.
 
-Run: python benchmarks/tuner_quality.py prepare FOLDER [--data DATA]      tokenised data and base models, as files
-     python benchmarks/tuner_quality.py plan PARTS [--known FILE ...]      how many trials, and about how long
-     python benchmarks/tuner_quality.py run FOLDER OUT --part PARTS        train; one JSON line a finished trial
-     python benchmarks/tuner_quality.py smoke FOLDER OUT                   every method for a few steps, and its speed
-     python benchmarks/tuner_quality.py report OUT ...                     -> benchmarks/results/tuner_quality*.json
-PARTS are comma-separated names from `quality/plan.py`, the most important first. OUT is a folder; `run` goes on where
-trials in it (and in the files given as --known) end. DATA holds banking77/ and e2e/, each with train.csv and test.csv;
-it is no part of the project. Every method gets the same search for its learning rate; see `quality/plan.py`.
+Run: python benchmarks/tuner_quality.py prepare FOLDER [--data DATA]   tokenised data and base models, as files
+     python benchmarks/tuner_quality.py plan [PARTS] [--known FILE]    how many trials, and about how long
+     python benchmarks/tuner_quality.py smoke FOLDER OUT               every method for a few steps, and its speed
+     python benchmarks/tuner_quality.py run FOLDER OUT --part PARTS    train; one JSON line a finished trial
+     python benchmarks/tuner_quality.py report OUT ...                 -> benchmarks/results/tuner_quality*.json
+
+PARTS are comma-separated names from `quality/plan.py`, the most important first. OUT is a folder; `run` goes on
+where trials in it (and in the files given as --known) end. DATA holds banking77/ and e2e/, each with train.csv and
+test.csv; it is no part of the project. Every method gets the same search for its learning rate.
 """
 
 from __future__ import annotations
@@ -96,9 +97,12 @@ def _device() -> str:
 
 def _machine(options: argparse.Namespace, device: str) -> dict[str, object]:
     from quality.estimate import card
+    from safetensors.numpy import load_file
+
     from rsa_ops.execution.key import library_versions
 
     manifest = json.loads((options.folder / "manifest.json").read_text(encoding="utf-8"))
+    banking = load_file(options.folder / manifest["data"]["banking"]["file"])
     return {
         "script": "benchmarks/tuner_quality.py",
         "device": card() if device == "cuda" else "CPU",
@@ -106,6 +110,7 @@ def _machine(options: argparse.Namespace, device: str) -> dict[str, object]:
         "workers": options.workers,
         "streams": options.streams,
         "data": {name: {"rows": entry["rows"]} for name, entry in manifest["data"].items()},
+        "labels": {split: banking[f"{split}.labels"].astype("uint8") for split in ("validation", "test")},
         "sources": manifest["sources"],
         "bases": {name: {key: base[key] for key in ("name", "digest")} for name, base in manifest["bases"].items()},
         "left_out": {name: base["parameters_left_out"] for name, base in manifest["bases"].items()},

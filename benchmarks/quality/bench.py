@@ -91,7 +91,9 @@ def _epoch(lengths: list[int], task: Task, rng: random.Random) -> list[tuple[lis
     order = order[: len(order) // task.batch * task.batch]
     chunk = CHUNK_BATCHES * task.batch
     order = [
-        row for start in range(0, len(order), chunk) for row in sorted(order[start : start + chunk], key=lengths.__getitem__)
+        row
+        for start in range(0, len(order), chunk)
+        for row in sorted(order[start : start + chunk], key=lengths.__getitem__)
     ]
     batches = [order[start : start + task.batch] for start in range(0, len(order), task.batch)]
     rng.shuffle(batches)
@@ -133,7 +135,7 @@ class Bench:
         return Batches(other, replace(task, epochs=1), seed=0)
 
     def fresh(self, task: Task, seed: int) -> Any:
-        """A copy of the task's base, with torch seeded: a classifier's new head, and what comes after, follow from it."""
+        """A copy of the task's base, with torch seeded: a new head and all later draws follow from `seed`."""
         if task.base not in self._bases:
             self._bases[task.base] = self._load(task.base)
             self._settle()
@@ -169,7 +171,11 @@ class Bench:
                 model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
                 lacking = model.load_state_dict(state, strict=False)
                 model.tie_weights()
-        lost = [name for name in lacking.missing_keys if name.endswith((".weight", ".bias")) and name != "lm_head.weight"]
+        lost = [
+            name
+            for name in lacking.missing_keys
+            if name.endswith((".weight", ".bias")) and name != "lm_head.weight"
+        ]
         if lost or lacking.unexpected_keys:
             raise ValueError(f"{base}: weights do not fit the model: {lost[:3]}, {lacking.unexpected_keys[:3]}")
         return model.to(self.device).eval()

@@ -23,7 +23,7 @@ class Budget:
 
     @property
     def parameters(self) -> int:
-        """r * (in + out), summed over the layers."""
+        """Sum over the layers of r * (in + out)."""
         return self.r * sum(rows + columns for rows, columns in self.shapes)
 
     @property

@@ -1,8 +1,9 @@
 """Weights in files small enough to travel, without loss.
 
-A GGUF file of 4-bit blocks becomes half a gigabyte once it is written as float32. Here its blocks are kept as they
-are, in the order and under the names of the float32 checkpoint, and expanded where they are used. Block layouts:
-ggml's `ggml-quants.c` (Q4_1: half scale, half offset, 16 bytes of two nibbles; Q8_0: half scale, 32 signed bytes).
+A GGUF file of 4-bit blocks becomes half a gigabyte once it is written as float32. Here its blocks are kept as
+they are, in the order and under the names of the float32 checkpoint, and expanded where they are used. Block
+layouts: ggml's `ggml-quants.c` (Q4_1: half scale, half offset, 16 bytes of two nibbles; Q8_0: half scale, 32
+signed bytes).
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def pack_gguf(gguf: Path, checkpoint: Mapping[str, np.ndarray]) -> dict[str, np.
         order = _row_order(dense, checkpoint[name], tensor.name)
         found[f"{kind}:{name}"] = np.ascontiguousarray(data[order])
     if wanted:
-        raise ValueError(f"{gguf.name} lacks {len(wanted)} tensors of its conversion, such as {min(wanted.values())}")
+        raise ValueError(
+            f"{gguf.name} lacks {len(wanted)} tensors of its conversion, such as {min(wanted.values())}"
+        )
     return found
 
 

@@ -1,18 +1,19 @@
 """What is tried, in which order, and the one rule by which every method finds its learning rate.
 
-A `Study` asks how well one variant does on one task. Its rates are a geometric grid around the variant's start; where
-the best is the lowest or the highest tried, the next one beyond it is tried too, until the best lies inside (the rule
-of benchmarks/learning_rates.py). Studies that are refined then try the two rates halfway to the best one's
-neighbours. So every method of a table gets the same number of rates, and more only where its grid began in the wrong
-place. The rate is chosen on the validation split; only then do the final seeds run, on the split the study names.
-Nothing here trains: from the trials that are done follow those that are wanted, which is also how a run resumes.
+A `Study` asks how well one variant does on one task. Its rates are a geometric grid around the variant's start;
+where the best is the lowest or the highest tried, the next one beyond it is tried too, until the best lies inside
+(the rule of benchmarks/learning_rates.py). Studies that are refined then try the two rates halfway to the best
+one's neighbours. So every method of a table gets the same number of rates, and more only where its grid began in
+the wrong place. The rate is chosen on the validation split; only then do the final seeds run, on the split the
+study names. Nothing here trains: from the trials that are done follow those that are wanted, which is also how a
+run resumes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from quality.methods import METHODS, STRUCTURE_RATES
@@ -199,7 +200,7 @@ def fewest_trials(study: Study) -> int:
     return rates * len(study.sweep_seeds) + len(study.seeds) - shared
 
 
-# --- Measure C: the methods at equal budget -------------------------------------------------------------------------
+# --- Measure C: the methods at equal budget ------------------------------------------------------------------
 
 RANKS = (2, 8)
 BASELINES = ("lora", "shira", "super", "rslora", "miss")
@@ -218,7 +219,7 @@ def baselines(task: str) -> tuple[Study, ...]:
     return (*lines[:2], compared(task, "full", 0), *lines[2:])
 
 
-# --- Measure D: what of RSA helps; scored on the validation split, the test split stays closed ------------------------
+# --- Measure D: what of RSA helps; scored on the validation split, the test split stays closed ---------------
 
 SELECTIONS: dict[str, tuple[tuple[str, Any], ...]] = {
     "random": (("scoring", "random"),),
@@ -237,6 +238,22 @@ def formed(structure: str, selection: str, r: int, **further: Any) -> Variant:
     return Variant(name, r=r, options=options, keeps_selection=structure in ("columns", "spread"))
 
 
+def robust(task: str, r: int, flags: Iterable[tuple[str, float]]) -> tuple[Study, ...]:
+    """One line of defence at a time, on the same columns; the line without any is in `core`."""
+    plain = formed("columns", "static", r)
+    return tuple(
+        Study(task, replace(plain, name=f"{plain.name}-{flag}={strength:g}", robustness=((flag, strength),)))
+        for flag, strength in flags
+    )
+
+
+def warmed(task: str, r: int) -> tuple[Study, ...]:
+    """Few sentences, with and without the scores of a run on others; from few batches and from more."""
+    cold = [formed("columns", way, r, scoring_batches=count) for way in ("static", "bounded") for count in (2, 8)]
+    pairs = [v for variant in cold for v in (variant, replace(variant, name=f"{variant.name}-warm", warm=True))]
+    return tuple(Study(task, variant, seeds=(1, 2, 3)) for variant in pairs)
+
+
 def core(task: str, r: int, structures: tuple[str, ...]) -> tuple[Study, ...]:
     """Every selection of these structures."""
     return tuple(Study(task, formed(form, way, r)) for form in structures for way in SELECTIONS)
@@ -252,19 +269,21 @@ def budgets(task: str) -> tuple[Study, ...]:
     shares = (0.0025, 0.005, 0.01, 0.02, 0.05)
     options = (("structure", "columns"), ("selection", "static"), ("r", None))
     variants = [
-        Variant(f"columns-static-density={share:g}", r=1, options=(*options, ("density", share))) for share in shares
+        Variant(f"columns-static-density={share:g}", r=1, options=(*options, ("density", share)))
+        for share in shares
     ]
     return tuple(Study(task, variant) for variant in variants)
 
 
 def depths(task: str, r: int) -> tuple[Study, ...]:
     """The frontier depth against quality: RSA, and LoRA on the same layers. A claim, hence on the test split."""
-    pairs = [
+    lines = [
         Variant(f"{method}-depth={depth:g}-r{r}", method, r, depth=depth)
         for depth in (0.5, 0.75, 0.25, 1.0)
         for method in ("rsa", "lora")
     ]
-    return tuple(Study(task, variant, "test", (1, 2, 3), (101,)) for variant in pairs)
+    planned = [Variant(f"rsa-planned={depth:g}-r{r}", "rsa", r, depth=depth, planned=True) for depth in (0.5, 0.75)]
+    return tuple(Study(task, variant, "test", (1, 2, 3), (101,)) for variant in (*lines, *planned))
 
 
 PARTS: dict[str, tuple[Study, ...]] = {
@@ -282,9 +301,7 @@ PARTS: dict[str, tuple[Study, ...]] = {
             for further in ({}, {"choice": "sample"})
         ],
     ),
-    "d-choice": named(
-        "e2e", 2, [(form, way, {"choice": "sample"}) for form in STRUCTURES for way in ("static", "bounded")]
-    ),
+    "d-choice": named("e2e", 2, [(form, "static", {"choice": "sample"}) for form in STRUCTURES]),
     "d-b10": core("b10", 4, ("columns", "spread", "elements")) + core("b10", 4, ("subnet", "tiles")),
     "d-depth": depths("e2e", 8),
     "d-scoring": named(
@@ -294,6 +311,20 @@ PARTS: dict[str, tuple[Study, ...]] = {
     "d-batches": named("e2e", 2, [("columns", "static", {"scoring_batches": count}) for count in (2, 32)]),
     "d-siblings": named("e2e", 2, [("columns", "static", {"share_siblings": False})]),
     "d-density": budgets("e2e"),
+    "d-robust": robust(
+        "b10",
+        4,
+        [
+            ("delta_decay", 1.0),
+            ("trust_ratio", 0.5),
+            ("neftune_alpha", 5.0),
+            ("worst_slice", 0.01),
+            ("rdrop", 1.0),
+            ("r3f", 1.0),
+        ],
+    )
+    + robust("e2e", 2, [("delta_decay", 1.0), ("trust_ratio", 0.5), ("neftune_alpha", 5.0), ("r3f", 1.0)]),
+    "d-warm": warmed("e2e200", 2),
     "d-agree": tuple(
         Study("e2e", formed(form, way, 2), seeds=(1, 2, 3))
         for form in ("columns", "spread")

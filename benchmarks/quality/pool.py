@@ -1,9 +1,9 @@
 """Many trials on one device: worker processes, each of which runs a few trials side by side.
 
-A process alternates between its trials step by step; on a GPU each has its own stream, so that the small kernels of
-one fill what those of another leave idle. The parent decides what runs next (`plan.next_trials`) and writes every
-result as it comes. A worker in which a step could not be recorded as a CUDA graph ends; the parent starts another, and
-that method runs eagerly from then on.
+A process alternates between its trials step by step; on a GPU each has its own stream, so that the small kernels
+of one fill what those of another leave idle. The parent decides what runs next (`plan.next_trials`) and writes
+every result as it comes. A worker in which a step could not be recorded as a CUDA graph ends; the parent starts
+another, and that method runs eagerly from then on.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def score_of(record: Record) -> float:
     return float(record["metrics"]["accuracy"] if task.higher_is_better else -record["metrics"]["nll"])
 
 
-# --- The worker's side ------------------------------------------------------------------------------------------------
+# --- The worker's side ---------------------------------------------------------------------------------------
 
 
 class _Side:
@@ -98,7 +98,7 @@ def work(pipe: Connection, folder: Path, device: str, count: int) -> None:
     import torch
 
     from quality.bench import Bench
-    from quality.stepping import CaptureFailed
+    from quality.stepping import CaptureError
     from quality.training import train
 
     torch.set_num_threads(1)
@@ -115,12 +115,14 @@ def work(pipe: Connection, folder: Path, device: str, count: int) -> None:
             if order is None:
                 open_ = False
             else:
-                free = next(stream for stream in streams if stream is None or all(stream is not s.stream for s in sides))
+                free = next(
+                    stream for stream in streams if stream is None or all(stream is not s.stream for s in sides)
+                )
                 sides.append(_Side(order, train(bench, order.trial, graphs=order.graphs), device, free))
         for side in list(sides):
             try:
                 result = side.advance()
-            except CaptureFailed as error:
+            except CaptureError as error:
                 pipe.send(("unrecorded", side.order, str(error)))
                 return
             except Exception:  # noqa: BLE001  whatever a method throws, the others go on
@@ -134,7 +136,7 @@ def work(pipe: Connection, folder: Path, device: str, count: int) -> None:
                     torch.cuda.empty_cache()
 
 
-# --- The parent's side ------------------------------------------------------------------------------------------------
+# --- The parent's side ---------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -215,7 +217,9 @@ class Pool:
         idle = min(self.workers, key=lambda worker: len(worker.orders), default=None)
         if (idle is None or idle.orders) and len(self.workers) < self.settings.workers:
             ours, theirs = self.context.Pipe()
-            process = self.context.Process(target=work, args=(theirs, self.folder, self.device, self.settings.streams), daemon=True)
+            process = self.context.Process(
+                target=work, args=(theirs, self.folder, self.device, self.settings.streams), daemon=True
+            )
             process.start()
             theirs.close()
             idle = _Worker(process, ours)
@@ -228,7 +232,7 @@ class Pool:
             try:
                 kind, order, content = worker.pipe.recv()
             except (EOFError, OSError):
-                note(f"a worker died (exit code {worker.process.exitcode}); its {len(worker.orders)} trials run again")
+                note(f"a worker died ({worker.process.exitcode}); its {len(worker.orders)} trials run again")
                 for key in worker.orders:
                     self.errors[key] = self.errors.get(key, 0) + 1
                 self._bury(worker)

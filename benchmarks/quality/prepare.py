@@ -4,14 +4,15 @@ What is written into a folder:
 ```text
 manifest.json                   versions, digests, split sizes, file names, numbers for the report
 data-<set>.safetensors          <split>.ids [rows, width] int32, <split>.lengths; banking: <split>.labels;
-                                e2e: <split>.prompts (tokens before the answer) and <split>.records (distinct records)
+                                e2e: <split>.prompts (tokens before the answer), <split>.records (which record)
 encoder-*.safetensors           MiniLM in float32, without the rows of its vocabulary that no text here uses
 causal-*.safetensors            SmolLM2-135M in the 4-bit blocks that it is published in
 <base>.json                     the model's configuration
 ```
-Splits. Banking77: 20 rows a class of the published training file are the validation split, the rest trains; `train10`
-is ten rows a class of that rest. Training rows that repeat one another or a test text are left out. E2E: the records
-(`mr`) are split first and their sentences follow, so that no record is in two splits; its test file shares none.
+Splits. Banking77: 20 rows a class of the published training file are the validation split, the rest trains;
+`train10` is ten rows a class of that rest. Training rows that repeat one another or a test text are left out.
+E2E: the records (`mr`) are split first and their sentences follow, so that no record is in two splits; its test
+file shares none.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def data_folder(given: str | None) -> Path:
     if place is None or lacking:
         raise SystemExit(
             f"The data sets are no part of the project. Give --data FOLDER or set {DATA_VARIABLE}; it must hold "
-            f"{', '.join(lacking)}. Columns: text,category (Banking77, CC BY 4.0) and mr,ref (E2E NLG, CC BY-SA 4.0)."
+            f"{', '.join(lacking)}. Columns: text,category (Banking77, CC BY 4.0); mr,ref (E2E NLG, CC BY-SA 4.0)."
         )
     return Path(place)
 
@@ -175,10 +176,11 @@ def _banking(source: Path, folder: Path, manifest: dict[str, Any]) -> None:
     read = [read_rows(source / f"{part}.csv", "text", "category") for part in ("train", "test")]
     splits = banking_splits(*read)
     labels = sorted({row.target for row in splits["train"]})
-    splits["typos"] = [
-        Row(perturb(row.text, "typos", example_id=f"test-{index}", rate=TYPO_RATE, seed=0), row.target)
-        for index, row in enumerate(splits["test"])
-    ]
+    for split in ("validation", "test"):
+        splits[f"{split}_typos"] = [
+            Row(perturb(row.text, "typos", example_id=f"{split}-{index}", rate=TYPO_RATE, seed=0), row.target)
+            for index, row in enumerate(splits[split])
+        ]
     tokens = {
         name: tokenizer([row.text for row in rows], truncation=True, max_length=BANKING_LENGTH)["input_ids"]
         for name, rows in splits.items()
@@ -277,6 +279,8 @@ def _write_data(folder: Path, manifest: dict[str, Any], name: str, arrays: dict[
     manifest["data"][name] = {"file": file, "rows": rows}
 
 
-def _write_base(folder: Path, manifest: dict[str, Any], name: str, config: dict[str, Any], files: list[str]) -> None:
+def _write_base(
+    folder: Path, manifest: dict[str, Any], name: str, config: dict[str, Any], files: list[str]
+) -> None:
     (folder / f"{name}.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     manifest["bases"][name] = {"config": f"{name}.json", "files": files}

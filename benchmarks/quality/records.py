@@ -1,6 +1,7 @@
 """Finished trials on disk: one JSON line each, written at once, arrays inside as compressed text.
 
-A line is whole or it is not read: a run that is killed loses the trials it was in the middle of, and nothing else.
+A line is whole or it is not read: a run that is killed loses the trials it was in the middle of, and nothing
+else.
 """
 
 from __future__ import annotations

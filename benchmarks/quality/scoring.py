@@ -50,7 +50,9 @@ def losses(base: Any, split: Split, task: Task) -> Generator[None, None, tuple[T
         owners = split.records.index_select(0, rows).long()[:, None].expand(-1, width - 1)
         labels = batch["labels"][:, 1:]
         with torch.no_grad():
-            states = base.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+            states = base.model(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+            )
             picked = labels != -100
             logits = base.lm_head(states.last_hidden_state[:, :-1][picked])
             values = cross_entropy(logits.float(), labels[picked], reduction="none").double()
@@ -66,24 +68,19 @@ def bare(model: Any) -> Any:
 
 
 def evaluate(bench: Bench, model: Any, task: Task, split: str) -> Generator[None, None, dict[str, Any]]:
-    """Scores of `split`; of the test split also under typos (banking) or on general text (e2e)."""
+    """Scores of `split`, and beside it of its texts under typos (banking) or of general text (e2e)."""
     model.eval()
+    metrics, arrays = {}, {}
     if task.base == "encoder":
-        names = (split, "typos") if split == "test" else (split,)
-        predictions = {}
-        for name in names:
+        for name, metric in ((split, "accuracy"), (f"{split}_typos", "accuracy_typos")):
             part = bench.split(task.data, name)
             found = yield from classes(model, part, task)
-            predictions[name] = (found, float((found == part.labels).double().mean()))
-        return {
-            "metrics": {("accuracy" if name == split else f"accuracy_{name}"): p[1] for name, p in predictions.items()},
-            "arrays": {name: p[0].to(torch.uint8).cpu().numpy() for name, p in predictions.items()},
-        }
-    names = (split, "general") if split == "test" else (split,)
-    metrics, arrays = {}, {}
-    for name in names:
+            metrics[metric] = float((found == part.labels).double().mean())
+            arrays[metric] = found.to(torch.uint8).cpu().numpy()
+        return {"metrics": metrics, "arrays": arrays}
+    for name, metric in ((split, "nll"), ("general", "nll_general")):
         sums, tokens = yield from losses(bare(model), bench.split(task.data, name), task)
-        metrics["nll" if name == split else f"nll_{name}"] = float(sums.sum() / tokens.sum())
-        arrays[name] = sums.float().cpu().numpy()
-        arrays[f"{name}_tokens"] = tokens.to(torch.int32).cpu().numpy()
+        metrics[metric] = float(sums.sum() / tokens.sum())
+        arrays[metric] = sums.float().cpu().numpy()
+        arrays[f"{metric}_tokens"] = tokens.to(torch.int32).cpu().numpy()
     return {"metrics": metrics, "arrays": arrays}

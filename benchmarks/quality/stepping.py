@@ -1,9 +1,10 @@
 """Forward and backward of a training step: as written, or recorded once and replayed.
 
-A step of a small model is thousands of small kernels, and launching them takes the host longer than running them takes
-the device. A CUDA graph records a step for each padded length and replays it with one launch. Clipping, AdamW and the
-schedule stay outside, so what is recorded does not depend on them. Sources: PyTorch's notes "CUDA Graphs", whole-
-network capture; departures: gradients are allocated first and zeroed inside, so that all graphs share them.
+A step of a small model is thousands of small kernels, and launching them takes the host longer than running them
+takes the device. A CUDA graph records a step for each padded length and replays it with one launch. Clipping,
+AdamW and the schedule stay outside, so what is recorded does not depend on them. Sources: PyTorch's notes "CUDA
+Graphs", whole- network capture; departures: gradients are allocated first and zeroed inside, so that all graphs
+share them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 Batch = Mapping[str, Tensor]
 
 
-class CaptureFailed(RuntimeError):
+class CaptureError(RuntimeError):
     """A step could not be recorded; the process should not be trusted with another recording."""
 
 
@@ -45,7 +46,7 @@ class Stepper:
         At least one eager step must have gone before, in the current stream, which must not be the default one.
 
         Raises:
-            CaptureFailed: something in the step cannot be recorded.
+            CaptureError: something in the step cannot be recorded.
         """
         width = batch["input_ids"].shape[1]
         if width not in self._recorded:
@@ -67,7 +68,7 @@ class Stepper:
             ):
                 loss = self.eager(inputs)
         except RuntimeError as error:
-            raise CaptureFailed(str(error).splitlines()[0]) from error
+            raise CaptureError(str(error).splitlines()[0]) from error
         return graph, inputs, loss
 
     def close(self) -> None:

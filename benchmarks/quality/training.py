@@ -1,8 +1,9 @@
 """One trial: attach the method, train, score. A generator, so that a process can run several side by side.
 
-The loop is the one of rsa_ops/training on transformers.Trainer, without the Trainer: AdamW with the head's own rate,
-linear warm-up and decay, clipping, batches of similar lengths. Equal seeds mean an equal new head and an equal order of
-the data in every method. Weights and sums are float32; on a GPU matrix products may round to TF32, for all alike.
+The loop is the one of rsa_ops/training on transformers.Trainer, without the Trainer: AdamW with the head's own
+rate, linear warm-up and decay, clipping, batches of similar lengths. Equal seeds mean an equal new head and an
+equal order of the data in every method. Weights and sums are float32; on a GPU matrix products may round to TF32,
+for all alike.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def train(bench: Bench, trial: Trial, *, graphs: bool) -> Generator[None, None, 
     """Run a trial; yields after every step and every scored batch, and returns what is written about it.
 
     Raises:
-        CaptureFailed: `graphs`, and a step could not be recorded.
+        CaptureError: `graphs`, and a step could not be recorded.
     """
     task, started = TASKS[trial.task], time.perf_counter()
     batches = Batches(bench.split(task.data, task.train), task, trial.seed)
@@ -62,7 +63,11 @@ def train(bench: Bench, trial: Trial, *, graphs: bool) -> Generator[None, None, 
         result |= scores
         result["diverged"] = not all(math.isfinite(value) for value in scores["metrics"].values())
     now = time.perf_counter()
-    return result | {"seconds": round(now - started, 3), "scoring_seconds": round(now - trained, 3), "graphs": graphs}
+    return result | {
+        "seconds": round(now - started, 3),
+        "scoring_seconds": round(now - trained, 3),
+        "graphs": graphs,
+    }
 
 
 def attach(bench: Bench, task: Task, trial: Trial, batches: Batches) -> Attached:
@@ -128,7 +133,7 @@ def _callback(bench: Bench, task: Task, variant: Variant) -> Any:
 
 
 def prior_scores(bench: Bench, task: Task, variant: Variant) -> Any:
-    """The file with the scores of a run on the sentences that `task` does not train on; made when first asked for."""
+    """The file with the scores of a run on the rows that `task` does not train on; made when first asked for."""
     from peft import get_peft_model
 
     from rsa_ops.tuners import RsaCallback

@@ -54,10 +54,12 @@ def write_tiny(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     banking, e2e = {}, {}
-    for name, count in (("train", 96), ("train10", 64), ("validation", 40), ("test", 50), ("typos", 50)):
+    for name, count in (("train", 96), ("train10", 64), ("validation", 40), ("test", 50)):
         rows = _rows(rng, count, 30)
         rows["labels"] = (rows["ids"][:, 1] % CLASSES).astype(np.int32)
-        banking |= {f"{name}.{key}": array for key, array in rows.items()}
+        noisy = rows | {"ids": np.where(rows["ids"] > 0, np.roll(rows["ids"], 1, axis=1), 0).astype(np.int32)}
+        for split, part in ((name, rows), (f"{name}_typos", noisy)):
+            banking |= {f"{split}.{key}": array for key, array in part.items()}
     for name, count in (("train", 96), ("train200", 48), ("validation", 24), ("test", 30), ("general", 8)):
         rows = _rows(rng, count, 50)
         rows["prompts"] = np.minimum(rows["lengths"] - 3, 20).astype(np.int32)
@@ -83,7 +85,11 @@ def write_tiny(folder: Path) -> Path:
         "sources": {},
         "bases": bases,
         "data": {
-            "banking": {"file": "data-banking.safetensors", "rows": {}, "classes": [str(i) for i in range(CLASSES)]},
+            "banking": {
+                "file": "data-banking.safetensors",
+                "rows": {},
+                "classes": [str(i) for i in range(CLASSES)],
+            },
             "e2e": {"file": "data-e2e.safetensors", "rows": {}},
         },
     }
