@@ -112,6 +112,7 @@ class Bench:
         self.folder, self.device = folder, device
         self.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         self.scratch = Path(tempfile.mkdtemp(prefix="tuner_quality_"))
+        self.kept: dict[str, Any] = {}
         self._splits: dict[tuple[str, str], Split] = {}
         self._bases: dict[Base, Any] = {}
 
@@ -134,12 +135,16 @@ class Bench:
         other = Split(whole.ids[few:], whole.lengths[few:], whole.labels[few:], records)
         return Batches(other, replace(task, epochs=1), seed=0)
 
-    def fresh(self, task: Task, seed: int) -> Any:
-        """A copy of the task's base, with torch seeded: a new head and all later draws follow from `seed`."""
+    def base(self, task: Task) -> Any:
+        """The task's base itself, which nobody may train."""
         if task.base not in self._bases:
             self._bases[task.base] = self._load(task.base)
             self._settle()
-        model = copy.deepcopy(self._bases[task.base])
+        return self._bases[task.base]
+
+    def fresh(self, task: Task, seed: int) -> Any:
+        """A copy of the task's base, with torch seeded: a new head and all later draws follow from `seed`."""
+        model = copy.deepcopy(self.base(task))
         torch.manual_seed(seed)
         if task.base == "encoder":
             torch.nn.init.normal_(model.classifier.weight, std=0.02)

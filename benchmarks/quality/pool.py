@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from quality.plan import Study, Trial, next_trials
-from quality.records import Record, finished, read, to_line
+from quality.records import Record, finished, mend, read, to_line
 from quality.tasks import TASKS
 
 PRELOAD = ("torch", "transformers", "peft", "quality.training", "rsa_ops.tuners", "rsa_ops.training.optimizer")
@@ -165,7 +165,7 @@ class Pool:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self.records = finished(read([*known, *([self.out] if self.out.exists() else [])]))
         before = len(self.records)
-        self._mend()
+        mend(self.out)
         try:
             while self._feed(studies) or any(worker.orders for worker in self.workers):
                 self._listen(note)
@@ -178,12 +178,6 @@ class Pool:
     def over(self) -> bool:
         """Whether the time is over."""
         return time.monotonic() - self.started > 60 * self.settings.minutes
-
-    def _mend(self) -> None:
-        """A cut last line would swallow the next record."""
-        if self.out.exists() and not self.out.read_bytes().endswith(b"\n"):
-            with self.out.open("a", encoding="utf-8") as lines:
-                lines.write("\n")
 
     def _feed(self, studies: tuple[Study, ...]) -> bool:
         """Give free places what is wanted most; whether anything was given."""

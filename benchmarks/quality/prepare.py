@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 DATA_VARIABLE = "RSA_OPS_BENCHMARK_DATA"
-PIECE_BYTES = 48 * 2**20
+PIECE_BYTES = 50 * 2**20
 SPLIT_SEED = 20240
 VALIDATION_A_CLASS, FEW_A_CLASS = 20, 10
 BANKING_LENGTH, E2E_LENGTH = 64, 128
@@ -86,12 +86,12 @@ def normal(text: str) -> str:
 def banking_splits(train: Sequence[Row], test: Sequence[Row]) -> dict[str, list[Row]]:
     """`train`, `train10`, `validation` and `test`; see the module for the rule."""
     seen, kept = {normal(row.text) for row in test}, []
-    for row in train:
+    for row in sorted(train, key=lambda row: (row.target, row.text)):
         if normal(row.text) not in seen:
             seen.add(normal(row.text))
             kept.append(row)
     by_class: dict[str, list[Row]] = {}
-    for row in sorted(kept, key=lambda row: (row.target, row.text)):
+    for row in kept:
         by_class.setdefault(row.target, []).append(row)
     rng = random.Random(SPLIT_SEED)
     splits: dict[str, list[Row]] = {"train": [], "train10": [], "validation": [], "test": list(test)}
@@ -147,6 +147,8 @@ def padded(rows: Sequence[Sequence[int]], filler: int) -> dict[str, np.ndarray]:
 def prepare(data: Path, folder: Path, note: Any = print) -> dict[str, Any]:
     """Write everything into `folder`, and return the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.safetensors"):
+        stale.unlink()
     manifest: dict[str, Any] = {
         "schema": "rsa_ops/tuner-quality-data/v1",
         "split_seed": SPLIT_SEED,

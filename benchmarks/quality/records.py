@@ -52,6 +52,12 @@ def read(paths: Iterable[Path]) -> list[Record]:
     return found
 
 
+def mend(file: Path) -> None:
+    """Cut off a last line that was not written to its end, so that the next one stands alone."""
+    if file.exists() and not (data := file.read_bytes()).endswith(b"\n"):
+        file.write_bytes(data[: data.rfind(b"\n") + 1])
+
+
 def finished(records: Iterable[Record]) -> dict[str, Record]:
     """Key -> the trial of that key that ended; a trial that broke off with an error is not among them."""
     return {record["key"]: record for record in records if "key" in record and "error" not in record}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -62,6 +63,19 @@ def losses(base: Any, split: Split, task: Task) -> Generator[None, None, tuple[T
     return sums, tokens
 
 
+def base_losses(bench: Bench, task: Task) -> np.ndarray:
+    """Summed losses of the general sentences under the base model, computed once in a process: [sentences]."""
+    if "general" not in bench.kept:
+        steps = losses(bench.base(task), bench.split(task.data, "general"), task)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                bench.kept["general"] = end.value[0].float().cpu().numpy()
+                break
+    return bench.kept["general"]
+
+
 def bare(model: Any) -> Any:
     """The transformers model, with its adapters in place."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -83,4 +97,6 @@ def evaluate(bench: Bench, model: Any, task: Task, split: str) -> Generator[None
         metrics[metric] = float(sums.sum() / tokens.sum())
         arrays[metric] = sums.float().cpu().numpy()
         arrays[f"{metric}_tokens"] = tokens.to(torch.int32).cpu().numpy()
+    arrays["nll_general_base"] = before = base_losses(bench, task)
+    metrics["forgetting"] = metrics["nll_general"] - float(before.sum() / arrays["nll_general_tokens"].sum())
     return {"metrics": metrics, "arrays": arrays}

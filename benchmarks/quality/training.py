@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
@@ -251,6 +252,8 @@ def _about(trial: Trial, attached: Attached, loop: Loop) -> Result:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return str(value.value)
     if isinstance(value, set | frozenset | tuple | list):
         return sorted(str(one) for one in value)
     if isinstance(value, dict):
