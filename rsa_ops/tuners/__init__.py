@@ -16,6 +16,7 @@ from rsa_ops.tuners.rsa import (
     RsaModel,
     SelectionReport,
     magnitude_scores,
+    plan_budget,
     score_blocks,
     select_blocks,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "RsaModel",
     "SelectionReport",
     "magnitude_scores",
+    "plan_budget",
     "score_blocks",
     "select_blocks",
 ]

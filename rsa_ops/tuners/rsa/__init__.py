@@ -1,5 +1,6 @@
 """The Robust Sparse Adapter: trained blocks of a frozen linear layer."""
 
+from rsa_ops.tuners.rsa.budget import plan_budget
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.layout import Layout
 from rsa_ops.tuners.rsa.model import RsaModel
@@ -18,6 +19,7 @@ __all__ = [
     "RsaModel",
     "SelectionReport",
     "magnitude_scores",
+    "plan_budget",
     "score_blocks",
     "select_blocks",
 ]

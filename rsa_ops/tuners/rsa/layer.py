@@ -95,13 +95,21 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def settle(self) -> None:
         """Make the base weight hold what it should: the one active adapter, or none."""
-        wanted = self._tenant()
         stay = self.stay
+        if (
+            stay is not None
+            and stay.name == self._only()
+            and stay.weight is self.base_layer.weight
+            and stay.current()
+        ):
+            return  # nearly always; a forward pass of a small batch feels every microsecond here
+        wanted = self._tenant()
         if stay is not None and (stay.name != wanted or stay.moved()):
             self.vacate()
             stay = None
         if stay is not None:
             if not stay.current():
+                claim(self, stay.delta)  # loading may have put another parameter in place
                 rewrite([(self.base_layer, stay)])
                 self.stamp.count += 1
         elif wanted is not None and claim(self, self.delta(wanted)):
@@ -130,13 +138,17 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.stay = None
         self.stamp.count += 1
 
+    def _only(self) -> str | None:
+        """The one adapter that acts, or None."""
+        active = self._active()
+        return active[0] if len(active) == 1 and not self._disable_adapters and not self.merged_adapters else None
+
     def _tenant(self) -> str | None:
         """The adapter that should be resident."""
-        active = self._active()
-        if self._disable_adapters or self.merged or len(active) != 1:
+        name = self._only()
+        if name is None or name not in self.rsa_delta or self._modes[name] == "additive":
             return None
-        name = active[0]
-        if name not in self.rsa_delta or self._modes[name] == "additive":
+        if self.delta(name).weight.device != self.base_layer.weight.device:  # not loaded yet, or offloaded
             return None
         reason = "its weight is tied" if self.tied else obstacle(self.base_layer)
         if reason is None or self._modes[name] == "auto":
@@ -195,6 +207,15 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             else:
                 self._merge_entries(name, delta, safe=safe_merge)
             self.merged_adapters.append(name)
+
+    def unload_and_optionally_merge_module(
+        self, *, merge: bool, safe_merge: bool, adapter_names: list[str] | None
+    ) -> nn.Module:
+        """The base layer for PEFT to put back in this one's place: as it was, or merged."""
+        self.vacate()
+        if merge:
+            self.merge(safe_merge, adapter_names)
+        return cast("nn.Module", self.base_layer)
 
     @torch.no_grad()
     def _merge_entries(self, name: str, delta: RsaDelta, *, safe: bool) -> None:

@@ -45,6 +45,7 @@ class Stay:
     Attributes:
         name: the adapter.
         delta: its values and places.
+        weight: the parameter it was written to; sharding and quantising put another in its place.
         rows: row indices at the time of entering, or None.
         columns: column indices at the time of entering.
         originals: the weight's own entries there.
@@ -53,6 +54,7 @@ class Stay:
 
     name: str
     delta: RsaDelta
+    weight: Tensor
     rows: Tensor | None
     columns: Tensor
     originals: Tensor
@@ -92,7 +94,8 @@ def enter(base: nn.Module, name: str, delta: RsaDelta) -> Stay:
         # Whole columns are written with 64-bit indices, which are kept at hand; the others are too many to keep.
         columns = delta.columns.long() if delta.layout.structure == "columns" else delta.columns.clone()
         originals = read_entries(matrix_of(base), delta.layout, rows, columns)
-        stay = Stay(name, delta, rows, columns, originals, versions(delta))
+        weight: Tensor = base.weight  # type: ignore[assignment]
+        stay = Stay(name, delta, weight, rows, columns, originals, versions(delta))
         rewrite([(base, stay)])
     return stay
 

@@ -86,7 +86,7 @@ def admit(delta: RsaDelta, halves: tuple[BlockScores, BlockScores | None], round
     mean, error = as_pools(layout, scores.mean), as_pools(layout, scores.error)
     if layout.structure == "subnet" and round_.number == 0 and delta.rows is not None:
         delta.rows.copy_(top(scores.total[:, : layout.out_features], layout.rows)[0].to(torch.int32))
-    held = _held(delta)
+    held = held_blocks(delta)
     stability = _stability(delta, halves, held)
     generator = torch.Generator(device="cpu").manual_seed(seed)
     admitted = drawn = 0
@@ -100,24 +100,24 @@ def admit(delta: RsaDelta, halves: tuple[BlockScores, BlockScores | None], round
             drawn += picks.numel()
         else:
             picks = _sure(free, error[pool], spend, round_.z)
-        _place(delta, pool, picks)
+        place(delta, pool, picks)
         admitted += picks.numel()
     waiting = mean.shape[0] * layout.picks - int(held.sum()) - admitted
     return Admission(admitted, drawn, waiting, stability)
 
 
-def _held(delta: RsaDelta) -> Tensor:
+def held_blocks(delta: RsaDelta) -> Tensor:
     """Mask [pools, candidates] of the blocks that are admitted."""
     layout = delta.layout
     pools = layout.groups if layout.structure == "spread" else 1
     held = torch.zeros(pools, layout.candidates, dtype=torch.bool, device=delta.columns.device)
-    blocks, active = _slots(delta)
+    blocks, active = slots_of(delta)
     for pool in range(pools):
         held[pool, blocks[pool][active[pool]]] = True
     return held
 
 
-def _slots(delta: RsaDelta) -> tuple[Tensor, Tensor]:
+def slots_of(delta: RsaDelta) -> tuple[Tensor, Tensor]:
     """Block numbers and admission [pools, picks] of the adapter's slots."""
     layout, columns, scale = delta.layout, delta.columns.long(), delta.scale
     if scale is None:
@@ -136,7 +136,7 @@ def _slots(delta: RsaDelta) -> tuple[Tensor, Tensor]:
     return (down * across + over)[None], (scale[:, 0] != 0)[None]
 
 
-def _place(delta: RsaDelta, pool: int, picks: Tensor) -> None:
+def place(delta: RsaDelta, pool: int, picks: Tensor) -> None:
     """Put blocks into free slots of a pool, with scale 1.
 
     A slot that waits with one of these blocks takes it, so that no block ever stands in two slots: a resident
@@ -145,7 +145,7 @@ def _place(delta: RsaDelta, pool: int, picks: Tensor) -> None:
     layout, scale = delta.layout, delta.scale
     if scale is None or picks.numel() == 0:
         return
-    blocks, active = _slots(delta)
+    blocks, active = slots_of(delta)
     free = (~active[pool]).nonzero().flatten()
     waiting = blocks[pool][free]
     at_home = torch.isin(waiting, picks)

@@ -16,6 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rsa_ops.tuners.rsa.batches import first_batches, over_processes, to_device, tokens_in
 from rsa_ops.tuners.rsa.config import RsaConfig
+from rsa_ops.tuners.rsa.regrow import TIMES, regrow, regrow_steps
 from rsa_ops.tuners.rsa.report import RoundReport, SelectionReport, describe, round_report
 from rsa_ops.tuners.rsa.rounds import Admission, Round, admit, empty_places
 from rsa_ops.tuners.rsa.scoremaps import load_scores, save_scores, with_prior
@@ -52,6 +53,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         self.scores: ScoreMap = {}
         self._batches: list[Batch] = []
         self._steps: tuple[int, ...] = ()
+        self._moves: tuple[int, ...] = ()
 
     def on_train_begin(
         self,
@@ -78,6 +80,8 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
             self._steps = round_steps(config, state.max_steps)
             for unit in units(model, name):
                 empty_places(unit.delta)
+        if config.regrow > 0:
+            self._moves = regrow_steps(self._steps[-1] if self._steps else 0, state.max_steps)
         self._select(model, name, config, number=0, step=0)
 
     def on_step_end(
@@ -87,11 +91,19 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,  # noqa: ARG002
         **kwargs: Any,  # the signature is transformers'
     ) -> None:
-        """Hold the rounds that are due after this step."""
-        while self._steps and state.global_step >= self._steps[0]:
-            model: nn.Module = kwargs["model"]
-            name, config = find_adapter(model, self.adapter_name)
+        """Hold the rounds, and move the blocks, that are due after this step."""
+        if not self._due(self._steps, state) and not self._due(self._moves, state):
+            return
+        model: nn.Module = kwargs["model"]
+        name, config = find_adapter(model, self.adapter_name)
+        while self._due(self._steps, state):
             self._select(model, name, config, number=config.rounds - len(self._steps), step=state.global_step)
+        while self._due(self._moves, state):
+            self._move(model, name, config, kwargs.get("optimizer"))
+
+    @staticmethod
+    def _due(steps: tuple[int, ...], state: TrainerState) -> bool:
+        return bool(steps) and state.global_step >= steps[0]
 
     def save_scores(self, path: str | Path) -> None:
         """Store the score map for the warm start of later runs."""
@@ -113,8 +125,15 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
             scale_by_activation(model, name, scores)
         self.scores = scores
         self._write(model, name, config, halves, batches, report, time.perf_counter() - started)
-        if last:
+        if last and not self._moves:
             self._batches = []
+
+    def _move(self, model: nn.Module, name: str, config: RsaConfig, optimizer: Any) -> None:
+        done = TIMES - len(self._moves)
+        batches = [to_device(batch, model) for batch in self._share(config, config.rounds + done)]
+        scores = merged(self._halves(model, name, config, batches))
+        regrow(model, name, scores, config.regrow * (1 - done / TIMES), optimizer)
+        self._moves = self._moves[1:]
 
     def _share(self, config: RsaConfig, number: int) -> list[Batch]:
         """The batches of one round; the data is gone through again where it is short."""
