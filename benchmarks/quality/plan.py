@@ -238,12 +238,14 @@ def formed(structure: str, selection: str, r: int, **further: Any) -> Variant:
     return Variant(name, r=r, options=options, keeps_selection=structure in ("columns", "spread"))
 
 
-def robust(task: str, r: int, flags: Iterable[tuple[str, float]]) -> tuple[Study, ...]:
+def robust(task: str, r: int, lines: Iterable[tuple[tuple[str, float], ...]]) -> tuple[Study, ...]:
     """One line of defence at a time, on the same columns; the line without any is in `core`."""
     plain = formed("columns", "static", r)
     return tuple(
-        Study(task, replace(plain, name=f"{plain.name}-{flag}={strength:g}", robustness=((flag, strength),)))
-        for flag, strength in flags
+        Study(
+            task, replace(plain, name="-".join((plain.name, *(f"{k}={v:g}" for k, v in flags))), robustness=flags)
+        )
+        for flags in lines
     )
 
 
@@ -309,21 +311,33 @@ PARTS: dict[str, tuple[Study, ...]] = {
     ),
     "d-rows": named("e2e", 2, [("spread", "static", {"row_groups": groups}) for groups in (4, 16)]),
     "d-batches": named("e2e", 2, [("columns", "static", {"scoring_batches": count}) for count in (2, 32)]),
-    "d-siblings": named("e2e", 2, [("columns", "static", {"share_siblings": False})]),
+    "d-layers": (
+        *named("e2e", 2, [("columns", "static", {"share_siblings": False})]),
+        Study("e2e", replace(formed("columns", "static", 2), name="columns-static-planned-r2", planned=True)),
+    ),
     "d-density": budgets("e2e"),
     "d-robust": robust(
         "b10",
         4,
         [
-            ("delta_decay", 1.0),
-            ("trust_ratio", 0.5),
-            ("neftune_alpha", 5.0),
-            ("worst_slice", 0.01),
-            ("rdrop", 1.0),
-            ("r3f", 1.0),
+            (("delta_decay", 1.0),),
+            (("trust_ratio", 0.5),),
+            (("neftune_alpha", 5.0),),
+            (("worst_slice", 0.01),),
+            (("rdrop", 1.0),),
+            (("r3f", 1.0), ("r3f_noise", 0.01)),
         ],
     )
-    + robust("e2e", 2, [("delta_decay", 1.0), ("trust_ratio", 0.5), ("neftune_alpha", 5.0), ("r3f", 1.0)]),
+    + robust(
+        "e2e",
+        2,
+        [
+            (("delta_decay", 1.0),),
+            (("trust_ratio", 0.5),),
+            (("neftune_alpha", 5.0),),
+            (("r3f", 1.0), ("r3f_noise", 0.01)),
+        ],
+    ),
     "d-warm": warmed("e2e200", 2),
     "d-agree": tuple(
         Study("e2e", formed(form, way, 2), seeds=(1, 2, 3))

@@ -30,6 +30,10 @@ MOST_ERRORS = 2
 """A trial that ended in an error so often is not tried again; its study then waits for a person."""
 
 
+OUTSIDE_THE_STEP = {"delta_decay", "trust_ratio"}
+"""Flags of `Robustness` that act between steps; the others change the step, and may ask the host questions in it."""
+
+
 @dataclass(frozen=True)
 class Order:
     """A trial for a worker, and whether its steps are to be recorded."""
@@ -50,8 +54,8 @@ class Settings:
         eager: methods whose steps are not recorded in any case.
     """
 
-    workers: int = 4
-    streams: int = 3
+    workers: int = 5
+    streams: int = 2
     minutes: float = 9.0
     graphs: bool = True
     eager: tuple[str, ...] = ()
@@ -203,7 +207,7 @@ class Pool:
 
     def _graphs(self, trial: Trial) -> bool:
         variant = trial.variant
-        robust = bool(variant.robustness)  # its terms may ask questions of the host in every step
+        robust = bool({flag for flag, _ in variant.robustness} - OUTSIDE_THE_STEP)
         return self.device == "cuda" and self.settings.graphs and not robust and variant.method not in self.eager
 
     def _free(self) -> _Worker | None:

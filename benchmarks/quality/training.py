@@ -24,7 +24,7 @@ from quality.methods import METHODS, Budget, count_parameters, linear_shapes, pe
 from quality.plan import Trial, Variant
 from quality.scoring import evaluate
 from quality.selections import chosen_columns
-from quality.stepping import Stepper
+from quality.stepping import Batch, Stepper
 from quality.tasks import HEAD_RATE, MAX_GRAD_NORM, TASKS, WARMUP_SHARE, WEIGHT_DECAY, Task
 
 Result = dict[str, Any]
@@ -100,7 +100,7 @@ def attach(bench: Bench, task: Task, trial: Trial, batches: Batches) -> Attached
 
 def kept_layers(count: int, depth: float) -> range:
     """Indices of the top `depth` of `count` transformer layers, at least one."""
-    return range(count - max(1, round(depth * count)), count)
+    return range(count - math.ceil(depth * count), count)
 
 
 def _depth_options(model: Any, variant: Variant) -> tuple[tuple[str, Any], ...]:
@@ -124,10 +124,6 @@ def _callback(bench: Bench, task: Task, variant: Variant) -> Any:
     from rsa_ops.tuners import RsaCallback
 
     options: dict[str, Any] = {}
-    if variant.robustness:
-        from rsa_ops.tuners import Robustness
-
-        options["robustness"] = Robustness(**dict(variant.robustness))
     if variant.warm:
         options["warm_start"] = [prior_scores(bench, task, variant)]
     return RsaCallback(**options)
@@ -164,7 +160,10 @@ class Loop:
         from rsa_ops.training.optimizer import optimizer
 
         self.attached, self.batches, self.total = attached, batches, len(batches)
-        rates = SimpleNamespace(head_learning_rate=HEAD_RATE, weight_decay=WEIGHT_DECAY)
+        flags = dict(trial.variant.robustness)
+        # Delta decay and AdamW's own decay are one thing, and a training must not do it twice.
+        decay = 0.0 if "delta_decay" in flags else WEIGHT_DECAY
+        rates = SimpleNamespace(head_learning_rate=HEAD_RATE, weight_decay=decay)
         device = attached.parameters[0].device
         groups = optimizer(attached.model, trial.rate, rates).param_groups
         groups = [{name: group[name] for name in ("params", "lr", "weight_decay")} for group in groups]
@@ -173,6 +172,7 @@ class Loop:
         self.stepper = Stepper(attached.model, attached.parameters)
         self.loss = torch.zeros((), device=device)
         self.finite = True
+        self._flags, self._robust = flags, None
         self._state = SimpleNamespace(global_step=0, max_steps=self.total, epoch=0.0, is_world_process_zero=True)
         self._arguments = SimpleNamespace(max_steps=self.total, gradient_accumulation_steps=1)
         self._control = SimpleNamespace(should_training_stop=False)
@@ -181,6 +181,17 @@ class Loop:
         """Let RSA score and choose."""
         self._tell("on_train_begin")
         self.attached.model.train()
+        if self._flags:
+            from rsa_ops.tuners import Robustness, attached
+
+            flags = Robustness(**self._flags)
+            first = self._batch(0)
+            self._robust = attached(self.attached.model, flags, optimizer=self.optimizer, batch=first)
+
+    def _batch(self, number: int) -> Batch:
+        batch = self.batches[number]
+        # The slices that group DRO weighs are the classes.
+        return {**batch, "slice_ids": batch["labels"]} if "worst_slice" in self._flags else batch
 
     def step(self, number: int, *, graphs: bool) -> None:
         """One optimizer step; the first of all is eager, as a recording needs."""
@@ -188,12 +199,16 @@ class Loop:
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * share
         self._tell("on_step_begin")
-        batch = self.batches[number]
+        batch = self._batch(number)
         loss = self.stepper.replayed(batch) if graphs and number > 0 else self.stepper.eager(batch)
         self.loss += loss
         torch.nn.utils.clip_grad_norm_(self.attached.parameters, MAX_GRAD_NORM)
         self._tell("on_pre_optimizer_step")
         self.optimizer.step()
+        if self._robust is not None:
+            from rsa_ops.tuners import adapter_learning_rate
+
+            self._robust.after_step(adapter_learning_rate(self.optimizer, self.attached.model))
         self._tell("on_optimizer_step")
         self._state.global_step = number + 1
         self._tell("on_step_end")
@@ -201,9 +216,11 @@ class Loop:
     def end(self) -> None:
         """Look whether the training stayed finite, and give back what it used."""
         self._tell("on_train_end")
-        self.stepper.close()
+        if self._robust is not None:
+            self._robust.detach()
         bad = torch.stack([~torch.isfinite(parameter).all() for parameter in self.attached.parameters]).any()
-        self.finite = bool(torch.isfinite(self.loss)) and not bool(bad)
+        self.finite = bool(torch.isfinite(self.loss)) and not bool(bad)  # waits for the last replay
+        self.stepper.close()
 
     def _tell(self, event: str) -> None:
         if self.attached.callback is None:

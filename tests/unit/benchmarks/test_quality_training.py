@@ -78,8 +78,8 @@ def test_methods_have_the_parameters_of_lora(bench: Bench) -> None:
 def test_lora_and_rsa_on_the_top_half_leave_the_lower_layers_alone(bench: Bench) -> None:
     task = TASKS["e2e"]
     batches = Batches(bench.split("e2e", "train"), task, 1)
-    for method in ("lora", "rsa"):
-        trial = Trial("e2e", Variant(method, method, 4, depth=0.5), 1e-3, 1, "validation")
+    for method, planned in (("lora", False), ("rsa", False), ("rsa", True)):
+        trial = Trial("e2e", Variant(method, method, 4, depth=0.5, planned=planned), 1e-3, 1, "validation")
         model = attach(bench, task, trial, batches).model
         layers = {name.split(".layers.")[1][0] for name, p in model.named_parameters() if p.requires_grad}
         assert layers == {"2", "3"}, method
