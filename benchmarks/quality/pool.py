@@ -31,7 +31,7 @@ MOST_ERRORS = 2
 
 
 OUTSIDE_THE_STEP = {"delta_decay", "trust_ratio"}
-"""Flags of `Robustness` that act between steps; the others change the step, and may ask the host questions in it."""
+"""Flags of `Robustness` that act between steps; the others change the step, and may wait for the host in it."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ side in this one process, to show whether streams overlap. Nothing here is score
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from contextlib import nullcontext
@@ -22,7 +23,7 @@ from quality.stepping import CaptureError
 from quality.tasks import TASKS
 from quality.training import Loop, attach
 
-STEPS = 14
+STEPS = 12
 SIDE_BY_SIDE = (1, 2, 4)
 
 
@@ -38,9 +39,10 @@ def compare(folder: Path, out: Path, device: str, tasks: list[str]) -> None:
     torch.set_float32_matmul_precision("high")
     bench = Bench(folder, device)
     rows = []
+    stream = torch.cuda.Stream() if device == "cuda" else None
     for task in tasks:
         for variant in variants():
-            row = {"task": task, "variant": variant.name, **_both(bench, task, variant)}
+            row = {"task": task, "variant": variant.name, **_both(bench, task, variant, stream)}
             rows.append(row)
             print(json.dumps(row), flush=True)
         if device == "cuda":
@@ -61,12 +63,18 @@ def _loop(bench: Bench, task: str, variant: Variant, seed: int = 1) -> Loop:
     return loop
 
 
-def _both(bench: Bench, task: str, variant: Variant) -> dict[str, Any]:
+def _tidy() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _both(bench: Bench, task: str, variant: Variant, stream: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    cuda = bench.device == "cuda"
-    for graphs in (False, True) if cuda else (False,):
+    for graphs in (False,) if stream is None else (False, True):
         name = "recorded" if graphs else "eager"
-        with torch.cuda.stream(torch.cuda.Stream()) if cuda else nullcontext():
+        _tidy()
+        with nullcontext() if stream is None else torch.cuda.stream(stream):
             try:
                 loop = _loop(bench, task, variant)
                 times = [_timed(loop, step, graphs=graphs) for step in range(STEPS)]
@@ -92,6 +100,7 @@ def _timed(loop: Loop, step: int, *, graphs: bool) -> float:
 def _together(bench: Bench, task: str, count: int) -> float:
     """Milliseconds a step and trial with `count` recorded LoRA trainings side by side."""
     variant = Variant("lora", "lora", 2)
+    _tidy()
     sides = [(torch.cuda.Stream(), _loop(bench, task, variant, seed)) for seed in range(count)]
     torch.cuda.synchronize()
     started, steps = time.perf_counter(), 60
