@@ -59,6 +59,8 @@ def train(bench: Bench, trial: Trial, *, graphs: bool) -> Generator[None, None, 
     loop.end()
     trained = time.perf_counter()
     result = _about(trial, attached, loop)
+    if trial.variant.method == "full":  # the whole vocabulary learns, also what was left at home
+        result["parameters"] += bench.manifest["bases"][task.base]["parameters_left_out"]
     if not result["diverged"]:
         scores = yield from evaluate(bench, attached.model, task, trial.split)
         result |= scores
