@@ -159,7 +159,7 @@ class Pool:
         self.context.set_forkserver_preload(list(PRELOAD))
         self.eager = set(settings.eager)
         self.records: dict[str, Record] = {}
-        self.errors: dict[str, int] = {}
+        self.errors: dict[str, float] = {}
         self.workers: list[_Worker] = []
         self.started = time.monotonic()
 
@@ -231,8 +231,8 @@ class Pool:
                 kind, order, content = worker.pipe.recv()
             except (EOFError, OSError):
                 note(f"a worker died ({worker.process.exitcode}); its {len(worker.orders)} trials run again")
-                for key in worker.orders:
-                    self.errors[key] = self.errors.get(key, 0) + 1
+                for key in worker.orders:  # which of them it was is not known
+                    self.errors[key] = self.errors.get(key, 0.0) + 1 / len(worker.orders)
                 self._bury(worker)
                 continue
             if kind == "unrecorded":

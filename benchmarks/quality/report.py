@@ -68,12 +68,15 @@ def accuracy(row: Row, labels: np.ndarray, metric: str) -> Scores:
 def likelihood(row: Row, metric: str) -> Scores:
     """Log-likelihood of every record, in units in which the mean over records is that of a token.
 
-    All methods see the same tokens, so a record's sum over the mean number of tokens a record averages to the
-    log-likelihood per token, however long the records are.
+    What is reported is a ratio, all log-likelihood over all tokens. A record's score is the ratio and the record's
+    part in its error (linearised, as for any ratio estimate): with the same mean, and without the spread that comes
+    from long records alone.
     """
     sums = np.stack([unpack_array(trial["arrays"][metric]) for trial in row.trials]).astype(np.float64)
     tokens = unpack_array(row.trials[0]["arrays"][f"{metric}_tokens"])
-    return -sums / tokens.mean()
+    ratios = sums.sum(axis=1, keepdims=True) / tokens.sum()
+    scores: Scores = -(ratios + (sums - ratios * tokens) / tokens.mean())
+    return scores
 
 
 def worst_classes(scores: Scores, labels: np.ndarray) -> ArmMetric:

@@ -41,10 +41,9 @@ def test_accidents_cost_their_own_trials_and_nothing_else(
     assert all(record["graphs"] for record in done.values() if record["variant"]["method"] == "super")
     assert any("a worker died (3)" in line for line in said)
     assert any(line.startswith("shira runs eagerly") for line in said)
-    # The three rates of `miss` are tried twice and then left; a process that died under one counts as a try.
-    assert {key: count for key, count in made.errors.items() if "/miss/" in key} == {
-        study("miss").trial(rate, 101, "validation").key: pool.MOST_ERRORS for rate in (3.16e-4, 1e-3, 3.16e-3)
-    }
+    # The three rates of `miss` are tried twice and then left; half a try more where a process died under two.
+    left = {key for key, count in made.errors.items() if count >= pool.MOST_ERRORS}
+    assert left == {study("miss").trial(rate, 101, "validation").key for rate in (3.16e-4, 1e-3, 3.16e-3)}
 
     again = Pool(tmp_path, tmp_path / "later.jsonl", Settings(workers=1, minutes=1), "cuda")
     assert again.run((study("lora"), study("super")), [out]) == 0  # what is known does not run again
