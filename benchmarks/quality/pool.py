@@ -230,6 +230,7 @@ class Pool:
             try:
                 kind, order, content = worker.pipe.recv()
             except (EOFError, OSError):
+                worker.process.join(timeout=5)
                 note(f"a worker died ({worker.process.exitcode}); its {len(worker.orders)} trials run again")
                 for key in worker.orders:  # which of them it was is not known
                     self.errors[key] = self.errors.get(key, 0.0) + 1 / len(worker.orders)
