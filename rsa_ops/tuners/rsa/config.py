@@ -20,7 +20,7 @@ DEFAULT_DENSITY = 0.02
 """Share of each weight that learns, when the config names neither `density` nor `r`."""
 
 MODES = ("auto", "additive", "resident")
-SCORINGS = ("fisher", "grad", "snip", "magnitude", "random")
+SCORINGS = ("fisher", "relative", "grad", "snip", "magnitude", "random")
 SELECTIONS = ("static", "rounds")
 CHOICES = ("top", "sample")
 
@@ -45,7 +45,8 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
         mode: "resident" writes the values into the frozen weight after each optimizer step, so that the forward
             pass is the base model's; "additive" computes `base(x) + delta(x)`. "auto" is resident wherever that is
             safe.
-        scoring: how `RsaCallback` ranks blocks. "fisher": diagonal of the token-level empirical Fisher. "grad":
+        scoring: how `RsaCallback` ranks blocks. "fisher": diagonal of the token-level empirical Fisher. "relative":
+            the same, divided by the mean squared input. "grad":
             squared mean gradient of a batch; "snip": |weight * gradient|; both form one layer's dense gradient at
             a time. "magnitude": squared weights. "random": the seeded start.
         selection: "static": once before the first step. "rounds": in several rounds early in training, a block
@@ -77,11 +78,11 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
     row_groups: int = field(default=8, metadata={"help": "Groups of output rows of 'spread'."})
     tile: int = field(default=32, metadata={"help": "Edge of a tile of 'tiles'."})
     share_siblings: bool = field(default=True, metadata={"help": "q/k/v and gate/up share one column set."})
-    activation_scaling: bool = field(default=False, metadata={"help": "Scale values by inverse activation rms."})
+    activation_scaling: bool = field(default=True, metadata={"help": "Scale values by inverse activation rms."})
     mode: str = field(default="auto", metadata={"help": "'auto', 'additive' or 'resident'."})
-    scoring: str = field(default="fisher", metadata={"help": f"One of {', '.join(SCORINGS)}."})
+    scoring: str = field(default="relative", metadata={"help": f"One of {', '.join(SCORINGS)}."})
     selection: str = field(default="static", metadata={"help": "'static' or 'rounds'."})
-    choice: str = field(default="top", metadata={"help": "'top' or 'sample'."})
+    choice: str = field(default="sample", metadata={"help": "'top' or 'sample'."})
     scoring_batches: int = field(default=8, metadata={"help": "Training batches read for each selection."})
     rounds: int = field(default=4, metadata={"help": "Rounds of selection."})
     confidence: float = field(default=1.64, metadata={"help": "z of the lower bound in the first round."})
@@ -119,6 +120,11 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
         self._check_number("confidence", 0, math.inf)
         self._check_number("selection_share", 0, 1)
         self._check_number("regrow", 0, 1)
+        if self.scoring == "random" and (self.selection == "rounds" or self.regrow > 0):
+            raise ValueError(
+                "RsaConfig.selection: rounds and regrow rank blocks, and scoring='random' does not. Choose another "
+                "scoring, or selection='static' and regrow=0."
+            )
         self._check_pattern()
         self._check_targets()
 

@@ -79,10 +79,19 @@ def empty_places(delta: RsaDelta) -> None:
 
 
 @torch.no_grad()
-def admit(delta: RsaDelta, halves: tuple[BlockScores, BlockScores | None], round_: Round, seed: int) -> Admission:
-    """Admit blocks of one unit. In place: indices and scales of free slots change, nothing else does."""
+def admit(
+    delta: RsaDelta, scores: BlockScores, halves: tuple[BlockScores, ...], round_: Round, seed: int
+) -> Admission:
+    """Admit blocks of one unit. In place: indices and scales of free slots change, nothing else does.
+
+    Args:
+        delta: the unit's leader.
+        scores: of all batches of this round, and of earlier runs where there are any.
+        halves: of the two halves of this round's batches, whose agreement is looked at; one, where there was one.
+        round_: which round.
+        seed: of the lot.
+    """
     layout = delta.layout
-    scores = halves[0] if halves[1] is None else halves[0] + halves[1]
     mean, error = as_pools(layout, scores.mean), as_pools(layout, scores.error)
     if layout.structure == "subnet" and round_.number == 0 and delta.rows is not None:
         delta.rows.copy_(top(scores.total[:, : layout.out_features], layout.rows)[0].to(torch.int32))
@@ -184,13 +193,12 @@ def _drawn(held: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return free[order[: max(0, count)]].sort().values.to(held.device)
 
 
-def _stability(delta: RsaDelta, halves: tuple[BlockScores, BlockScores | None], held: Tensor) -> float | None:
+def _stability(delta: RsaDelta, halves: tuple[BlockScores, ...], held: Tensor) -> float | None:
     """Mean over pools of the overlap of what each half would choose among the free candidates."""
-    second = halves[1]
-    if second is None:
+    if len(halves) != 2:
         return None
     layout = delta.layout
-    ones, others = (as_pools(layout, half.total).masked_fill(held, -torch.inf) for half in (halves[0], second))
+    ones, others = (as_pools(layout, half.total).masked_fill(held, -torch.inf) for half in halves)
     found = []
     for pool in range(held.shape[0]):
         count = layout.picks - int(held[pool].sum())

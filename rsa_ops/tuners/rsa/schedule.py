@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,14 @@ from rsa_ops.tuners.rsa.regrow import TIMES, regrow, regrow_steps
 from rsa_ops.tuners.rsa.report import RoundReport, SelectionReport, describe, round_report
 from rsa_ops.tuners.rsa.rounds import Admission, Round, admit, empty_places
 from rsa_ops.tuners.rsa.scoremaps import load_scores, save_scores, with_prior
-from rsa_ops.tuners.rsa.scoring import Batch, LossFunction, ScoreMap, magnitude_scores, score_blocks
+from rsa_ops.tuners.rsa.scoring import READING, Batch, LossFunction, ScoreMap, magnitude_scores, score_blocks
 from rsa_ops.tuners.rsa.selection import is_trained, scale_by_activation, select_blocks, units
 
 
 class RsaCallback(TrainerCallback):  # type: ignore[misc]
     """Selects an adapter's blocks as training begins, and in later rounds where the config asks for them.
 
-    Does nothing on a resumed or an already trained adapter.
+    Does nothing on an already trained adapter; a resumed run goes on with the rounds that are still to come.
 
     Args:
         adapter_name: the adapter to select for; by default the model's active Robust Sparse Adapter.
@@ -70,19 +71,22 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         model: nn.Module = kwargs["model"]
         name, config = find_adapter(model, self.adapter_name)
         reason = _reason_to_skip(model, name, config, state)
+        self.report = None
+        self._steps, self._moves, self._batches = (), (), []
         if reason is not None:
             self.report = SelectionReport(name, config.scoring, reason, 0.0, 0, None, ())
+        if reason is None or (state.global_step > 0 and config.scoring != "random"):
+            self._plan(config, state)
+        if reason is None or self._steps or self._moves:
+            self._read(config, kwargs["train_dataloader"])
+        if reason is not None:
             return
-        rounds = config.rounds if config.selection == "rounds" else 1
-        if config.scoring in {"fisher", "grad", "snip"} or config.activation_scaling:
-            self._batches = first_batches(kwargs["train_dataloader"], config.scoring_batches * rounds)
         if config.selection == "rounds":
-            self._steps = round_steps(config, state.max_steps)
             for unit in units(model, name):
                 empty_places(unit.delta)
-        if config.regrow > 0:
-            self._moves = regrow_steps(self._steps[-1] if self._steps else 0, state.max_steps)
         self._select(model, name, config, number=0, step=0)
+        while self._due(self._steps, state):  # in a short run several rounds fall on the start
+            self._select(model, name, config, number=config.rounds - len(self._steps), step=0)
 
     def on_step_end(
         self,
@@ -101,6 +105,24 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         while self._due(self._moves, state):
             self._move(model, name, config, kwargs.get("optimizer"))
 
+    def _plan(self, config: RsaConfig, state: TrainerState) -> None:
+        """Set the steps that are still to come; those of a resumed run lie in its checkpoint."""
+        steps = round_steps(config, state.max_steps) if config.selection == "rounds" else ()
+        moves = regrow_steps(steps[-1] if steps else 0, state.max_steps) if config.regrow > 0 else ()
+        done = state.global_step if state.global_step > 0 else -1
+        self._steps = tuple(step for step in steps if step > done)
+        self._moves = tuple(step for step in moves if step > done)
+
+    def _read(self, config: RsaConfig, loader: Any) -> None:
+        """Keep the batches of all rounds."""
+        if config.scoring not in READING and not config.activation_scaling:
+            return
+        self._batches = first_batches(
+            loader, config.scoring_batches * (config.rounds if config.selection == "rounds" else 1)
+        )
+        if not self._batches:
+            raise ValueError("RsaCallback: expected at least one batch, found none. Is the data loader empty?")
+
     @staticmethod
     def _due(steps: tuple[int, ...], state: TrainerState) -> bool:
         return bool(steps) and state.global_step >= steps[0]
@@ -113,13 +135,13 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         started = time.perf_counter()
         batches = self._share(config, number)
         halves = self._halves(model, name, config, [to_device(batch, model) for batch in batches])
-        scores = merged(halves)
+        scores = self._with_prior(merged(halves))
+        report = None
         if config.selection == "rounds":
-            report = self._round(model, name, config, halves, number, step)
+            report = round_report(step, self._round(model, name, config, halves, scores, number))
             self._steps = self._steps[1:]
-        else:
+        elif config.scoring != "random":  # whose inputs alone are measured, for activation scaling
             select_blocks(model, name, scores, choice=config.choice, seed=config.seed)
-            report = None
         last = report is None or not self._steps
         if config.activation_scaling and last:
             scale_by_activation(model, name, scores)
@@ -131,7 +153,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
     def _move(self, model: nn.Module, name: str, config: RsaConfig, optimizer: Any) -> None:
         done = TIMES - len(self._moves)
         batches = [to_device(batch, model) for batch in self._share(config, config.rounds + done)]
-        scores = merged(self._halves(model, name, config, batches))
+        scores = self._with_prior(merged(self._halves(model, name, config, batches)))
         regrow(model, name, scores, config.regrow * (1 - done / TIMES), optimizer)
         self._moves = self._moves[1:]
 
@@ -143,32 +165,38 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         return [self._batches[(start + i) % len(self._batches)] for i in range(count)]
 
     def _halves(self, model: nn.Module, name: str, config: RsaConfig, batches: list[Batch]) -> tuple[ScoreMap, ...]:
-        """Scores of the even and of the odd batches, over all processes; or one map that reads no batches."""
-        if config.scoring == "magnitude" or not batches:
+        """Scores of the even and of the odd batches, over all processes; or one map of magnitudes."""
+        if not batches:
             return (magnitude_scores(model, adapter_name=name),)
-        scoring = config.scoring if config.scoring != "random" else "fisher"
+        scoring = config.scoring if config.scoring in READING else "fisher"
         halves = []
         for part in (batches[0::2], batches[1::2]):
             # An empty second half still takes its turn: every process must call the same collectives.
             own = score_blocks(model, part, self.loss_fn, adapter_name=name, scoring=scoring) if part else {}
             halves.append(over_processes(model, name, own))
-        prior = [load_scores(path) for path in self.warm_start]
-        if prior:
-            halves = [with_prior(half, prior) for half in halves]
+        if config.scoring == "magnitude":  # which reads batches for activation scaling alone
+            inputs = merged(tuple(halves))
+            sizes = magnitude_scores(model, adapter_name=name)
+            return ({key: replace(size, power=inputs[key].power) for key, size in sizes.items() if key in inputs},)
         return tuple(half for half in halves if half)
 
+    def _with_prior(self, scores: ScoreMap) -> ScoreMap:
+        # Counted in once, and not in the halves, whose agreement tells about this run's data alone.
+        return with_prior(scores, [load_scores(path) for path in self.warm_start])
+
+    @staticmethod
     def _round(
-        self, model: nn.Module, name: str, config: RsaConfig, halves: tuple[ScoreMap, ...], number: int, step: int
-    ) -> RoundReport:
+        model: nn.Module, name: str, config: RsaConfig, halves: tuple[ScoreMap, ...], scores: ScoreMap, number: int
+    ) -> list[Admission]:
         admissions: list[Admission] = []
         this = Round(number, config.rounds, config.confidence)
         for index, unit in enumerate(units(model, name)):
-            found = [unit.scores(half) for half in halves]
-            known = [one for one in found if one is not None]
-            if known:
-                pair = (known[0], known[1] if len(known) > 1 else None)
-                admissions.append(admit(unit.delta, pair, this, config.seed * 1009 + index))
-        return round_report(step, admissions)
+            score = unit.scores(scores)
+            if score is not None:
+                found = [unit.scores(half) for half in halves]
+                known = tuple(one for one in found if one is not None)
+                admissions.append(admit(unit.delta, score, known, this, config.seed * 1009 + index))
+        return admissions
 
     def _write(
         self,
@@ -185,7 +213,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         self.report = SelectionReport(
             name,
             config.scoring,
-            None,
+            before.skipped if before else None,
             seconds + (before.seconds if before else 0.0),
             len(batches) + (before.batches if before else 0),
             tokens_in(batches),

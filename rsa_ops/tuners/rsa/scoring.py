@@ -8,8 +8,9 @@ of that over a block of rows R and columns C factorises:
 
 so block sums of two vectors per token replace the dense weight gradient that FISH Mask, GPS, SIFT, RoSA and LoSiA
 form, and the base needs no gradients at all. It measures the gradient's second moment, not its mean: noisy tokens
-score high. "grad" and "snip", which square the mean gradient of a batch, are here to test that; they form one
-layer's dense gradient at a time.
+score high. "relative" divides it by the block's mean squared input: the same information about values that are
+scaled by the inverse activation, without the preference for inputs that are merely large. "grad" and "snip", which
+square the mean gradient of a batch, are here to test that; they form one layer's dense gradient at a time.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from rsa_ops.tuners.rsa.layout import Layout
 
 Batch = Mapping[str, Any]
 LossFunction = Callable[[nn.Module, Batch], Tensor]
+
+READING = ("fisher", "relative", "grad", "snip")
+"""Scorings that read batches."""
 
 _CHUNK = 1024  # tokens squared at once: bounds the float32 copy of an input at _CHUNK x in_features
 
@@ -97,15 +101,15 @@ def score_blocks(
         loss_fn: (model, batch) -> scalar. By default the model's own `loss`: a mean over the batch, so that every
             batch weighs 1 / (its terms)^2. Return a sum to weigh every token alike.
         adapter_name: score only the layers that carry this adapter; by default each layer's first adapter.
-        scoring: "fisher"; or "grad" (squared gradient of the batch) or "snip" (|weight * gradient|), which form the
-            dense gradient of one layer at a time.
+        scoring: "fisher" or "relative"; or "grad" (squared gradient of the batch) or "snip" (|weight * gradient|),
+            which form the dense gradient of one layer at a time.
 
     Raises:
         ValueError: no adapted layer, no batch, no loss, a merged adapter, no gradient anywhere, scores that are not
             finite, or an unknown scoring.
     """
-    if scoring not in {"fisher", "grad", "snip"}:
-        raise ValueError(f"score_blocks: expected scoring 'fisher', 'grad' or 'snip', found {scoring!r}.")
+    if scoring not in READING:
+        raise ValueError(f"score_blocks: expected scoring {' or '.join(map(repr, READING))}, found {scoring!r}.")
     layers = adapted_layers(model, adapter_name)
     sums = {name: _Sum(layer, _layout(layer, adapter_name), scoring) for name, layer in layers.items()}
     done = 0
@@ -146,7 +150,7 @@ def magnitude_scores(model: nn.Module, *, adapter_name: str | None = None) -> Sc
     """
     found = {}
     for name, layer in adapted_layers(model, adapter_name).items():
-        total = fold(layer.matrix().float().square(), _layout(layer, adapter_name))
+        total = fold(layer.frozen().float().square(), _layout(layer, adapter_name))
         ones = torch.ones(layer.in_features, device=total.device)
         found[name] = BlockScores(total, total.square(), 1, ones)
     return found
@@ -223,9 +227,9 @@ class _Sum:
             part = slice(start, start + _CHUNK)
             squared, power = x[part].float().square(), dy[part].float().square()
             self._sums[2] += (power.sum(1) > 0).float() @ squared
-            if self.scoring == "fisher":
+            if self.scoring in {"fisher", "relative"}:
                 self._batch += _fisher(self.layout, power, squared)
-        if self.scoring != "fisher":
+        if self.scoring in {"grad", "snip"}:
             dense = dy.T @ x.to(dy.dtype)
             self._dense = dense if self._dense is None else self._dense + dense
 
@@ -236,7 +240,7 @@ class _Sum:
         if self._dense is not None:
             gradient = self._dense.float()
             if self.scoring == "snip":
-                gradient = (gradient * self.layer.matrix().float()).abs()
+                gradient = (gradient * self.layer.frozen().float()).abs()
             else:
                 gradient = gradient.square()
             self._batch, self._dense = fold(gradient, self.layout), None
@@ -247,7 +251,20 @@ class _Sum:
 
     def result(self) -> BlockScores:
         """The sums so far."""
-        return BlockScores(self._sums[0], self._sums[1], self.batches, self._sums[2])
+        total, squares, power = self._sums
+        if self.scoring == "relative":
+            inverse = 1 / input_power(self.layout, power).clamp_min(torch.finfo(power.dtype).tiny)
+            return BlockScores(total * inverse, squares * inverse.square(), self.batches, power)
+        return BlockScores(total, squares, self.batches, power)
+
+
+def input_power(layout: Layout, power: Tensor) -> Tensor:
+    """Mean over each block's columns of `power` [in], to broadcast over the score shape; 1 for a subnet's rows."""
+    if layout.structure == "subnet":
+        return torch.cat([torch.ones(layout.out_features, device=power.device), power])[None]
+    across = layout.score_shape[1]
+    size = power.numel() // across
+    return _sums(power[None], across, dim=1) / size
 
 
 def _fisher(layout: Layout, power: Tensor, squared: Tensor) -> Tensor:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from tuner_models import bare_bert, bare_llama, bert, causal_batch, classified_batch, llama
+from tuner_models import bare_bert, bare_llama, bert, best, causal_batch, classified_batch, llama
 
-from rsa_ops.tuners import RsaCallback, magnitude_scores, score_columns
-from rsa_ops.tuners.rsa.scoring import top_columns
+from rsa_ops.tuners import RsaCallback, magnitude_scores, score_blocks
 
 
 class Rows(Dataset):
@@ -67,6 +63,7 @@ def test_one_line_beside_lora_trains_the_adapter_alone(tmp_path, build, bare, da
     trainer(model, batch, tmp_path, [callback], max_steps=16, learning_rate=0.01).train()
 
     assert model.eval()(**batch).loss < loss_before
+    model.state_dict()  # whoever asks for it finds the base's own bits; a resident adapter returns afterwards
     changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert changed
     assert all("rsa_delta.default.weight" in name or "modules_to_save" in name for name in changed)
@@ -91,13 +88,14 @@ def test_the_columns_are_the_best_of_the_batches_that_were_read(tmp_path):
     trainer(model, batch, tmp_path, [callback], max_steps=1, learning_rate=0.0).train()
     assert torch.equal(torch.cat(order).sort(0).values, batch["input_ids"].sort(0).values)
     halves = [{"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)} for ids in order]
-    scores = [score_columns(model, [half]) for half in halves]
+    scores = [score_blocks(model, [half]) for half in halves]
     for module in callback.report.modules:
         columns = model.get_submodule(module.name).delta("default").columns
-        assert torch.equal(columns, top_columns(scores[0][module.name] + scores[1][module.name], module.columns))
-        one, two = (set(top_columns(s[module.name], module.columns).tolist()) for s in scores)
+        both = {name: scores[0][name] + scores[1][name] for name in scores[0]}
+        assert torch.equal(columns.long(), best(model, both, module.name, module.picks))
+        one, two = (set(best(model, half, module.name, module.picks).tolist()) for half in scores)
         assert module.stability == len(one & two) / len(one | two)
-        assert module.chance == module.columns / (2 * module.in_features - module.columns)
+        assert module.chance == module.picks / (2 * module.candidates - module.picks)
 
 
 class Seen(TrainerCallback):
@@ -178,8 +176,36 @@ def test_magnitude_reads_no_batch(tmp_path):
     scores = magnitude_scores(model)
     for module in callback.report.modules:
         columns = model.get_submodule(module.name).delta("default").columns
-        assert torch.equal(columns, top_columns(scores[module.name], module.columns))
+        assert torch.equal(columns.long(), best(model, scores, module.name, module.picks))
         assert module.stability is None
+
+
+@pytest.mark.parametrize(
+    ("scoring", "selection"),
+    [
+        ("fisher", "static"),
+        ("relative", "rounds"),
+        ("magnitude", "static"),
+        ("magnitude", "rounds"),
+        ("random", "static"),
+    ],
+)
+def test_activation_scaling_measures_inputs_whatever_chooses_the_columns(tmp_path, scoring, selection):
+    options = {"scoring": scoring, "activation_scaling": True, "selection": selection, "rounds": 2}
+    model, drawn = llama(**options), llama(scoring="random")
+    batch = causal_batch(rows=8)
+    callback = RsaCallback()
+    trainer(model, batch, tmp_path, [callback], max_steps=2, learning_rate=0.0).train()
+    names = [name for name, module in model.named_modules() if hasattr(module, "rsa_delta")]
+    for name in names:
+        delta = model.get_submodule(name).delta("default")
+        assert (delta.scale > 0).all()
+        assert len(set(delta.scale.tolist())) > 1
+        if scoring == "random":
+            assert torch.equal(delta.columns, drawn.get_submodule(name).delta("default").columns)
+        if scoring == "magnitude":
+            wanted = best(model, magnitude_scores(model), name, delta.layout.picks)
+            assert torch.equal(delta.columns.sort().values.long(), wanted)
 
 
 def test_a_resumed_run_keeps_the_columns_of_its_checkpoint(tmp_path):
@@ -228,42 +254,3 @@ def test_the_report_is_frozen(tmp_path):
     trainer(llama(), causal_batch(rows=8), tmp_path, [callback], max_steps=1).train()
     with pytest.raises(dataclasses.FrozenInstanceError):
         callback.report.seconds = 0.0
-
-
-WORKER = """
-import sys, torch
-from torch import distributed
-from transformers import TrainerControl, TrainerState
-sys.path.insert(0, sys.argv[3])
-from tuner_models import causal_batch, llama
-from rsa_ops.tuners import RsaCallback
-torch.set_num_threads(1)
-rank, folder = int(sys.argv[1]), sys.argv[2]
-distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-model, callback = llama(scoring_batches=2), RsaCallback()
-own = [causal_batch(seed=10 + rank), causal_batch(seed=20 + rank)][: 2 - rank]  # one batch less on rank 1
-callback.on_train_begin(None, TrainerState(), TrainerControl(), model=model, train_dataloader=own)
-columns = {k: v for k, v in model.state_dict().items() if k.endswith("columns")}
-torch.save((columns, callback.report), f"{folder}/{rank}.pt")
-distributed.destroy_process_group()
-"""
-
-
-def test_two_processes_choose_the_columns_of_their_summed_scores(tmp_path):
-    here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", WORKER]
-    workers = [
-        subprocess.Popen([*command, str(rank), str(tmp_path), here], stderr=subprocess.PIPE) for rank in (0, 1)
-    ]
-    ends = [(worker.communicate(timeout=120)[1].decode(), worker.returncode) for worker in workers]
-    assert [code for _, code in ends] == [0, 0], ends
-    (columns, report), (others, other_report) = (
-        torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1)
-    )
-    assert report.modules == other_report.modules
-    assert (report.batches, other_report.batches) == (2, 1)
-    scores = score_columns(llama(), [causal_batch(seed=seed) for seed in (10, 20, 11)])
-    for name, score in scores.items():
-        chosen = columns[f"{name}.rsa_delta.default.columns"]
-        assert torch.equal(chosen, others[f"{name}.rsa_delta.default.columns"])
-        assert torch.equal(chosen, top_columns(score, len(chosen)))

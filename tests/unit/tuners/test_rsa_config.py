@@ -67,7 +67,7 @@ def test_config_survives_json(tmp_path):
     ],
 )
 def test_the_budget_decides_the_columns_of_a_layer(options, shape, expected):
-    assert RsaConfig(**options).columns(*shape) == expected
+    assert RsaConfig(**options).layout(*shape).columns == expected
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,23 @@ def test_the_budget_decides_the_columns_of_a_layer(options, shape, expected):
         ({"density": "0.1"}, TypeError, "found '0.1'"),
         ({"r": 0}, ValueError, "expected 1 or more, found 0"),
         ({"r": 2.5}, TypeError, "whole number, found 2.5"),
-        ({"structure": "tiles"}, ValueError, "'columns', found 'tiles'"),
-        ({"mode": "resident"}, ValueError, "'resident'.*not built yet"),
-        ({"scoring": "snip"}, ValueError, "'fisher' or 'magnitude' or 'random', found 'snip'"),
-        ({"selection": "rounds"}, ValueError, "several rounds is not built yet"),
+        ({"structure": "rows"}, ValueError, "'columns' or .*'elements', found 'rows'"),
+        ({"mode": "inplace"}, ValueError, "'auto' or 'additive' or 'resident', found 'inplace'"),
+        ({"scoring": "hessian"}, ValueError, "'fisher' or .*'random', found 'hessian'"),
+        ({"selection": "often"}, ValueError, "'static' or 'rounds', found 'often'"),
+        ({"selection": "rounds", "scoring": "random"}, ValueError, "scoring='random' does not"),
+        ({"regrow": 0.1, "scoring": "random"}, ValueError, "scoring='random' does not"),
+        ({"choice": "worst"}, ValueError, "'top' or 'sample', found 'worst'"),
+        ({"rounds": 0}, ValueError, "rounds: expected 1"),
+        ({"row_groups": 0}, ValueError, "row_groups: expected 1"),
+        ({"tile": 0}, ValueError, "tile: expected 1"),
+        ({"tile": True}, TypeError, "tile: expected a whole number"),
+        ({"confidence": -1.0}, ValueError, "confidence: expected 0"),
+        ({"confidence": "high"}, TypeError, "confidence: expected a number"),
+        ({"selection_share": 1.5}, ValueError, "selection_share: expected 0 to 1"),
+        ({"budget_pattern": {"a": -1.0}}, ValueError, "expected 0 or more, found -1"),
+        ({"budget_pattern": {"a": "much"}}, TypeError, "expected a number, found 'much'"),
+        ({"budget_pattern": {"a": 0}}, ValueError, "no module has a budget"),
         ({"scoring_batches": 0}, ValueError, "scoring_batches: expected 1"),
         ({"seed": -1}, ValueError, "seed: expected 0"),
         ({"layers_to_transform": [0]}, ValueError, "needs `target_modules` as a list"),
@@ -97,18 +110,15 @@ def test_a_wrong_field_is_refused_with_what_was_expected_and_found(options, erro
 
 def test_layers_that_are_not_plain_linears_are_refused():
     from torch import nn
-    from transformers.pytorch_utils import Conv1D
 
     class Odd(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.transposed = Conv1D(4, 6)
             self.table = nn.Embedding(5, 6)
             self.attention = nn.MultiheadAttention(4, 1)
             self.plain = nn.Linear(3, 3)
 
     for target, says in [
-        ("transposed", "'transposed'.*Conv1D, which keeps its weight transposed"),
         ("table", "found Embedding"),
         ("out_proj", "would do nothing"),
     ]:

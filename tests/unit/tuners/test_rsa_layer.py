@@ -8,30 +8,75 @@ import pytest
 import torch
 from peft import get_peft_model
 from torch import nn
-from tuner_models import TwoLayers, bare_llama, bert, causal_batch, classified_batch, learnt, llama, two_layers
+from transformers.pytorch_utils import Conv1D
+from tuner_models import (
+    STRUCTURES,
+    TwoLayers,
+    bare_bert,
+    bare_llama,
+    bert,
+    causal_batch,
+    classified_batch,
+    learnt,
+    llama,
+    two_layers,
+)
 
 from rsa_ops.tuners import RsaConfig
-from rsa_ops.tuners.rsa.layer import ColumnProduct, random_columns
+from rsa_ops.tuners.rsa.blocks import entry_index
+
+each_mode = pytest.mark.parametrize("mode", ["additive", "resident"])
+each_structure = pytest.mark.parametrize("structure", STRUCTURES)
 
 
 def layer_of(model):
     return model.base_model.model.first
 
 
-def test_a_new_adapter_changes_no_output():
+@each_mode
+@each_structure
+def test_a_new_adapter_changes_no_output(structure, mode):
     bare = bare_llama().eval()
     batch = causal_batch()
     before = bare(**batch).logits
-    adapted = get_peft_model(bare, RsaConfig(density=0.25)).eval()
+    adapted = get_peft_model(bare, RsaConfig(density=0.25, structure=structure, tile=4, mode=mode)).eval()
     assert torch.equal(adapted(**batch).logits, before)
 
 
-def test_the_output_is_base_plus_the_dense_delta():
-    model = learnt(two_layers())
+@each_mode
+@each_structure
+@pytest.mark.parametrize("options", [{}, {"activation_scaling": True}], ids=["plain", "scaled"])
+def test_the_output_is_base_plus_the_dense_delta(structure, mode, options):
+    bare = TwoLayers().first
+    model = learnt(two_layers(structure=structure, mode=mode, tile=2, **options))
     layer = layer_of(model)
-    x = torch.randn(2, 3, 6)
-    dense = torch.nn.functional.linear(x, layer.base_layer.weight + layer.get_delta_weight("default"), layer.bias)
-    torch.testing.assert_close(layer(x), dense)
+    weight, bias = layer.base_layer.weight.detach().clone(), layer.bias.detach()
+    if layer.delta("default").scale is not None:
+        layer.delta("default").scale.uniform_(0.5, 2.0)
+    x = torch.randn(2, 3, bare.in_features)
+    delta = layer.get_delta_weight("default")
+    assert int((delta != 0).sum()) == layer.delta("default").layout.parameters
+    torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, weight + delta, bias))
+    assert (layer.resident_adapter == "default") == (mode == "resident")
+
+
+@each_mode
+@each_structure
+def test_conv1d_is_adapted_as_the_transposed_layer_it_is(structure, mode):
+    base = nn.Sequential(Conv1D(4, 6))
+    nn.init.normal_(base[0].bias)
+    weight, bias = base[0].weight.detach().clone(), base[0].bias.detach().clone()
+    model = learnt(
+        get_peft_model(base, RsaConfig(density=0.5, target_modules=["0"], structure=structure, mode=mode, tile=2))
+    )
+    layer, x = model.base_model.model[0], torch.randn(3, 6)
+    expected = x @ (weight + layer.get_delta_weight("default").T) + bias
+    torch.testing.assert_close(model(x), expected)
+    model.merge_adapter()
+    torch.testing.assert_close(model(x), expected)
+    model.unmerge_adapter()
+    torch.testing.assert_close(model(x), expected)
+    assert torch.equal(model.unload()[0].weight, weight)
 
 
 def test_only_the_adapter_learns_and_holds_the_declared_budget():
@@ -43,37 +88,38 @@ def test_only_the_adapter_learns_and_holds_the_declared_budget():
     config = model.peft_config["default"]
     for module in model.modules():
         if hasattr(module, "rsa_delta"):
-            k = config.columns(module.in_features, module.out_features)
-            assert module.rsa_delta["default"].weight.shape == (module.out_features, k)
-            assert module.rsa_delta["default"].columns.shape == (k,)
-            assert module.rsa_delta["default"].columns.dtype == torch.int32
+            delta = module.delta("default")
+            family = {"q_proj": 16, "k_proj": 8, "v_proj": 8}, {"gate_proj": 24, "up_proj": 24}
+            name = next(n for n, m in model.named_modules() if m is module).rpartition(".")[2]
+            siblings = next(({n: s for n, s in f.items() if n != name} for f in family if name in f), {})
+            k = config.layout(module.in_features, module.out_features, list(siblings.values())).columns
+            assert delta.weight.shape == (module.out_features, k)
+            assert delta.columns.shape == (k,)
+            assert delta.columns.dtype == torch.int32
 
 
-def test_the_custom_gradient_is_the_numerical_gradient():
-    x = torch.randn(2, 3, 6, dtype=torch.float64, requires_grad=True)
-    values = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    columns = torch.tensor([0, 2, 5], dtype=torch.int32)
-    assert torch.autograd.gradcheck(lambda a, b: ColumnProduct.apply(a, b, columns, torch.float64), (x, values))
-
-
-def test_gradients_equal_plain_autograd_through_the_dense_weight():
-    model = learnt(two_layers())
+@each_mode
+@each_structure
+def test_gradients_equal_plain_autograd_through_the_dense_weight(structure, mode):
+    model = learnt(two_layers(structure=structure, mode=mode, tile=2))
     layer = layer_of(model)
+    base = layer.base_layer.weight.detach().clone()
     x = torch.randn(4, 6, requires_grad=True)
     delta = layer.rsa_delta["default"]
     layer(x).square().sum().backward()
     mine = (x.grad.clone(), delta.weight.grad.clone())
 
     reference_x = x.detach().requires_grad_()
-    weight = (layer.base_layer.weight + layer.get_delta_weight("default")).detach().requires_grad_()
+    weight = (base + layer.get_delta_weight("default")).requires_grad_()
     torch.nn.functional.linear(reference_x, weight, layer.bias).square().sum().backward()
     torch.testing.assert_close(mine[0], reference_x.grad)
-    torch.testing.assert_close(mine[1], weight.grad[:, delta.columns.long()])
+    torch.testing.assert_close(mine[1], weight.grad[entry_index(delta.layout, delta.rows, delta.columns)])
     assert layer.base_layer.weight.grad is None
 
 
-def test_backward_keeps_the_gathered_columns_and_never_the_input():
-    model = learnt(two_layers(density=0.34))  # 2 of 6 columns
+@each_mode
+def test_backward_keeps_the_gathered_columns_and_never_the_input(mode):
+    model = learnt(two_layers(density=0.34, mode=mode))  # 2 of 6 columns
     layer = layer_of(model)
     x = torch.randn(50, 6, requires_grad=True)
     kept = []
@@ -82,19 +128,23 @@ def test_backward_keeps_the_gathered_columns_and_never_the_input():
     tokens = [tuple(t.shape) for t in kept if t.dim() == 2 and t.shape[0] == 50]
     assert tokens == [(50, 2)]
     weights = [tuple(t.shape) for t in kept if t.dim() == 2 and t.shape[0] != 50]
-    assert sorted(weights) == [(5, 2), (6, 5)]  # the adapter's values, and the base weight that dX needs anyway
+    # The base weight, which dX needs anyway, and for an additive adapter its values.
+    assert sorted(sorted(shape) for shape in weights) == ([[5, 6]] if mode == "resident" else [[2, 5], [5, 6]])
 
 
-def test_an_input_without_gradient_keeps_no_weight():
-    layer = layer_of(two_layers(density=0.34))
+@each_mode
+def test_an_input_without_gradient_keeps_no_weight(mode):
+    layer = layer_of(two_layers(density=0.34, mode=mode))
     kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(tuple(t.shape)) or t, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         layer(torch.randn(50, 6))
-    assert kept == [(50, 2)]
+    assert [tuple(t.shape) for t in kept if t.is_floating_point()] == [(50, 2)]
 
 
-def test_autocast_computes_in_its_type_and_learns_in_float32():
-    model = learnt(two_layers())
+@each_mode
+@each_structure
+def test_autocast_computes_in_its_type_and_learns_in_float32(structure, mode):
+    model = learnt(two_layers(structure=structure, mode=mode, tile=2))
     layer, x = layer_of(model), torch.randn(8, 6, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(x)
@@ -105,9 +155,11 @@ def test_autocast_computes_in_its_type_and_learns_in_float32():
     torch.testing.assert_close(y.float(), layer(x), atol=0.05, rtol=0.05)
 
 
-def test_a_bfloat16_base_keeps_float32_values_and_trains():
+@each_mode
+@each_structure
+def test_a_bfloat16_base_keeps_float32_values_and_trains(structure, mode):
     bare = bare_llama().to(torch.bfloat16)
-    model = get_peft_model(bare, RsaConfig(density=0.25))
+    model = get_peft_model(bare, RsaConfig(density=0.25, structure=structure, mode=mode, tile=4))
     out = model(**causal_batch())
     out.loss.backward()
     assert out.logits.dtype == torch.bfloat16
@@ -116,9 +168,11 @@ def test_a_bfloat16_base_keeps_float32_values_and_trains():
     assert any(g.any() for g in grads)
 
 
-def test_gradient_checkpointing_changes_no_gradient():
+@each_mode
+@each_structure
+def test_gradient_checkpointing_changes_no_gradient(structure, mode):
     def gradients(*, checkpointing):
-        model = learnt(llama()).train()
+        model = learnt(llama(structure=structure, mode=mode, tile=4)).train()
         if checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         model(**causal_batch(), use_cache=False).loss.backward()
@@ -130,15 +184,21 @@ def test_gradient_checkpointing_changes_no_gradient():
 
 
 @pytest.mark.parametrize("safe", [False, True])
-def test_merging_keeps_the_output_and_unmerging_restores_every_bit(safe):
-    model = learnt(bert()).eval()
-    batch = classified_batch()
+@each_mode
+def test_merging_keeps_the_output_and_unmerging_restores_every_bit(safe, mode):
+    model = learnt(bert(mode=mode))
     base = {name: p.clone() for name, p in model.named_parameters() if "base_layer" in name}
+    model.eval()
+    batch = classified_batch()
     before = model(**batch).logits
     model.merge_adapter(safe_merge=safe)
     torch.testing.assert_close(model(**batch).logits, before, atol=1e-5, rtol=1e-5)
     model.unmerge_adapter()
-    assert all(torch.equal(p, base[name]) for name, p in model.named_parameters() if name in base)
+    original = bare_bert().state_dict()
+    for name, p in model.named_parameters():
+        if name in base:
+            assert torch.equal(p, base[name])
+            assert torch.equal(p, original[name.removeprefix("base_model.model.").replace(".base_layer", "")])
     assert torch.equal(model(**batch).logits, before)
 
 
@@ -183,11 +243,12 @@ def test_a_disabled_adapter_is_the_base_model_merged_or_not():
         assert torch.equal(model(**batch).logits, base)
 
 
-def test_two_adapters_are_switched_and_deleted_without_touching_each_other():
-    model = learnt(two_layers())
+@each_mode
+def test_two_adapters_are_switched_and_deleted_without_touching_each_other(mode):
+    model = learnt(two_layers(mode=mode))
     x = torch.randn(3, 6)
     first = model(x)
-    model.add_adapter("other", RsaConfig(density=0.5, seed=1, target_modules=["first"]))
+    model.add_adapter("other", RsaConfig(density=0.5, seed=1, target_modules=["first"], mode=mode))
     assert torch.equal(model(x), first)
     learnt(model, "other")
     model.set_adapter("other")
@@ -202,9 +263,12 @@ def test_two_adapters_are_switched_and_deleted_without_touching_each_other():
     assert not any(".default." in name for name in model.state_dict())
 
 
-def test_two_merged_adapters_that_share_columns_unmerge_to_the_same_bits():
-    model = learnt(two_layers(density=1.0))
-    model.add_adapter("other", RsaConfig(density=1.0, target_modules=["first", "second"]))
+@each_mode
+@each_structure
+def test_two_merged_adapters_that_share_places_unmerge_to_the_same_bits(structure, mode):
+    options = {"density": 1.0, "structure": structure, "tile": 1, "mode": mode}
+    model = learnt(two_layers(**options))
+    model.add_adapter("other", RsaConfig(target_modules=["first", "second"], **options))
     learnt(model, "other")
     before = layer_of(model).base_layer.weight.clone()
     model.base_model.set_adapter(["default", "other"])
@@ -221,13 +285,19 @@ def test_a_model_moved_to_half_precision_still_runs():
     assert model(torch.randn(2, 6, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
-def test_random_columns_depend_on_seed_and_module_alone():
-    one = random_columns(50, 9, 3, "layers.0.q_proj")
+@each_structure
+def test_random_places_depend_on_seed_and_module_alone(structure):
+    layout = RsaConfig(density=0.2, structure=structure, tile=4).layout(50, 40)
+
+    def drawn(seed, key):
+        rows, columns = layout.random_index(seed, key)
+        return columns if rows is None else torch.cat([rows.flatten(), columns.flatten()])
+
+    one = drawn(3, "layers.0.q_proj")
     torch.manual_seed(99)
-    assert torch.equal(one, random_columns(50, 9, 3, "layers.0.q_proj"))
-    assert not torch.equal(one, random_columns(50, 9, 4, "layers.0.q_proj"))
-    assert not torch.equal(one, random_columns(50, 9, 3, "layers.1.q_proj"))
-    assert one.tolist() == sorted(set(one.tolist()))
+    assert torch.equal(one, drawn(3, "layers.0.q_proj"))
+    assert not torch.equal(one, drawn(4, "layers.0.q_proj"))
+    assert not torch.equal(one, drawn(3, "layers.1.q_proj"))
 
 
 def test_layers_to_transform_adapts_those_layers_alone():

@@ -14,9 +14,10 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from rsa_ops.tuners import RsaConfig
+from rsa_ops.tuners import BlockScores, RsaConfig
 
 VOCABULARY = 40
+STRUCTURES = ("columns", "spread", "subnet", "tiles", "elements")
 
 
 class TwoLayers(nn.Module):
@@ -97,5 +98,37 @@ def learnt(model: Any, adapter_name: str = "default") -> Any:
     generator = torch.Generator().manual_seed(7)
     for name, parameter in model.named_parameters():
         if f"rsa_delta.{adapter_name}.weight" in name:
-            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+            with torch.no_grad():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
     return model
+
+
+def by_hand(
+    total: Tensor, batches: int = 1, error: float | Tensor = 0.0, in_features: int | None = None
+) -> BlockScores:
+    """Scores of `batches` batches with this total and this standard error of the mean, as [pools, n]."""
+    total = total.float().reshape(-1, total.shape[-1])
+    variance = torch.as_tensor(error) ** 2 * batches * (batches - 1)
+    squares = total.square() / batches + variance
+    return BlockScores(total, squares, batches, torch.ones(in_features or total.shape[-1]))
+
+
+def families(model: Any, adapter_name: str = "default") -> dict[str, list[str]]:
+    """Module name -> names of the layers that share its places, itself among them."""
+    leaders = {n: m.delta(adapter_name).leader for n, m in model.named_modules() if hasattr(m, "rsa_delta")}
+    return {name: [n for n, other in leaders.items() if other is leader] for name, leader in leaders.items()}
+
+
+def best(model: Any, scores: dict[str, BlockScores], name: str, count: int) -> Tensor:
+    """The `count` best columns of `name`'s family, ascending: the oracle of a selection by columns."""
+    total = sum(scores[member].total[0] for member in families(model)[name] if member in scores)
+    return torch.topk(total, count).indices.sort().values
+
+
+def places(model: Any) -> dict[str, Tensor]:
+    """Copies of all index buffers, by name."""
+    return {
+        name: buffer.clone()
+        for name, buffer in model.named_buffers()
+        if name.endswith((".columns", ".rows")) and ".rsa_delta." in name
+    }
