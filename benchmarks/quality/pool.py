@@ -79,21 +79,25 @@ class _Side:
         import torch
 
         self.order, self.stream, self._steps = order, stream, steps
-        self._random = None
-        if device == "cuda":
-            self._random = torch.cuda.default_generators[torch.cuda.current_device()].clone_state()
+        self._cuda = torch.cuda.default_generators[torch.cuda.current_device()] if device == "cuda" else None
+        self._random = torch.get_rng_state() if self._cuda is None else self._cuda.clone_state()
 
     def advance(self) -> Record | None:
         """Run to the next pause; the result when the trial has ended."""
         import torch
 
-        if self._random is not None:
-            torch.cuda.default_generators[torch.cuda.current_device()].graphsafe_set_state(self._random)
+        # A recorded step draws from the state it was recorded with, so on CUDA the state itself changes hands.
+        if self._cuda is not None:
+            self._cuda.graphsafe_set_state(self._random)
+        else:
+            torch.set_rng_state(self._random)
         with torch.cuda.stream(self.stream) if self.stream is not None else nullcontext():
             try:
                 next(self._steps)
             except StopIteration as end:
                 return dict(end.value)
+        if self._cuda is None:
+            self._random = torch.get_rng_state()
         return None
 
 

@@ -130,3 +130,20 @@ def test_batches_are_full_of_similar_lengths_and_hold_no_row_twice_in_an_epoch(b
         assert int(batch["attention_mask"].sum()) == int(split.lengths[batches._rows[step].long()].sum())
     assert Batches(split, task, 7)._rows.equal(batches._rows)
     assert not Batches(split, task, 8)._rows.equal(batches._rows)
+
+
+def test_trials_side_by_side_do_not_disturb_one_another(bench: Bench) -> None:
+    from quality.pool import Order, _Side
+
+    trials = [Trial("b77", Variant("lora-r2", "lora", 2), 1e-2, seed, "validation") for seed in (1, 2)]
+    alone = [run(bench, trial)["arrays"]["accuracy"].tolist() for trial in trials]
+    sides = [_Side(Order(trial, graphs=False), train(bench, trial, graphs=False), "cpu", None) for trial in trials]
+    found: dict[int, list[int]] = {}
+    losses_ = {}
+    while len(found) < 2:
+        for number, side in enumerate(sides):
+            if number not in found and (result := side.advance()) is not None:
+                found[number] = result["arrays"]["accuracy"].tolist()
+                losses_[number] = result["training_loss"]
+    assert [found[0], found[1]] == alone
+    assert [losses_[0], losses_[1]] == [run(bench, trial)["training_loss"] for trial in trials]
