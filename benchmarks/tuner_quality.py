@@ -113,6 +113,7 @@ def _machine(options: argparse.Namespace, device: str) -> dict[str, object]:
         "labels": {split: banking[f"{split}.labels"].astype("uint8") for split in ("validation", "test")},
         "sources": manifest["sources"],
         "bases": {name: {key: base[key] for key in ("name", "digest")} for name, base in manifest["bases"].items()},
+        "general_text": manifest["data"]["e2e"].get("general_text"),
         "left_out": {name: base["parameters_left_out"] for name, base in manifest["bases"].items()},
     }
 

@@ -40,7 +40,6 @@ E2E_TRAIN_PAIRS, E2E_FEW_PAIRS = 1600, 200
 E2E_VALIDATION_RECORDS, MOST_REFERENCES = 120, 3
 TYPO_RATE = 0.1
 PROMPT = "{text}\nReport:"
-GENERAL = Path(__file__).with_name("general.txt")
 
 
 @dataclass(frozen=True)
@@ -217,6 +216,7 @@ def _encoder(base: Any, folder: Path, manifest: dict[str, Any], used: list[int],
 
 
 def _e2e(source: Path, folder: Path, manifest: dict[str, Any]) -> None:
+    from rsa_ops.evaluation.forgetting import general_text, text_digest
     from rsa_ops.models.base import resolve_base
     from rsa_ops.models.task import ModelConfig, load_tokenizer
     from rsa_ops.training.features import encode
@@ -242,13 +242,14 @@ def _e2e(source: Path, folder: Path, manifest: dict[str, Any]) -> None:
         arrays[f"{name}.prompts"] = np.array(prompts, dtype=np.int32)
         known = {text: index for index, text in enumerate(sorted({row.text for row in rows}))}
         arrays[f"{name}.records"] = np.array([known[row.text] for row in rows], dtype=np.int32)
-    sentences = GENERAL.read_text(encoding="utf-8").splitlines()
+    sentences = list(general_text())
     parts = padded(tokenizer(sentences)["input_ids"], tokenizer.pad_token_id)
     arrays |= {f"general.{key}": array for key, array in parts.items()}
     arrays["general.prompts"] = np.ones(len(sentences), dtype=np.int32)  # the first token is given
     arrays["general.records"] = np.arange(len(sentences), dtype=np.int32)
     _write_data(folder, manifest, "e2e", arrays)
     manifest["data"]["e2e"] |= {"prompt": PROMPT, "max_length": E2E_LENGTH, "references": MOST_REFERENCES}
+    manifest["data"]["e2e"]["general_text"] = text_digest()
     _causal(base, folder, manifest)
 
 
