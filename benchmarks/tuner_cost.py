@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -48,6 +49,7 @@ SETTINGS = {  # name -> (gradient checkpointing, torch.compile)
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
 
 Step = Callable[[], Tensor]
+_CACHED = type(lru_cache(lambda: None))
 
 
 @dataclass(frozen=True)
@@ -276,8 +278,12 @@ def _no_collection() -> Iterator[None]:
 
 
 def _clean(device: str) -> None:
+    """Free what the last row held; PEFT's SHiRA and Super-Tuning keep a layer, and with it its model, in a cache."""
     torch.compiler.reset()
     counters.clear()
+    for one in gc.get_objects():
+        if isinstance(one, _CACHED) and str(getattr(one, "__module__", "")).startswith("peft."):
+            one.cache_clear()
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()

@@ -66,7 +66,7 @@ METHODS: dict[str, Method] = {
         Method("shira", "SHIRA", lambda b: {"r": b.r}, 1e-2, 2e-2),
         Method("super", "SUPERTUNING", lambda b: {"sparsity": 1 - b.density}, 3e-3, 5e-3),
         Method("miss", "MISS", lambda b: {"r": b.out_rank}, 1e-3, 1e-3),
-        Method("rsa", "ROBUST_SPARSE", lambda b: {"r": b.r}, 2e-3, 3e-3),
+        Method("rsa", "ROBUST_SPARSE", lambda b: {"r": b.r}, 1e-2, 3e-2),
     )
 }
 

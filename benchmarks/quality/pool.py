@@ -111,6 +111,8 @@ def work(pipe: Connection, folder: Path, device: str, count: int) -> None:
 
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("high")
+    if device == "cuda":
+        torch.cuda.init()  # before it there are no generators to look up
     bench = Bench(folder, device)
     # Memory of one stream is not given to another, so the streams are few and are used again.
     streams = [torch.cuda.Stream() if device == "cuda" else None for _ in range(count)]
