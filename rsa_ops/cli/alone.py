@@ -85,7 +85,8 @@ def benchmark(
     if as_json:
         print_record(found)
     else:
-        print_lines(*(f"{name:15} {value:.4f}" for name, value in found.metrics.items()), f"wrote {out}")
+        shown = {**found.metrics, f"forgetting ({found.forgetting.kind})": found.forgetting.value}
+        print_lines(*(f"{name:15} {value:.4f}" for name, value in shown.items()), f"wrote {out}")
     return int(ExitCode.DONE)
 
 

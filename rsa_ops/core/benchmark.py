@@ -38,10 +38,28 @@ class GroupScore(Value):
     score: float
 
 
-class CellScores(Record):
-    """`benchmark.json`: one cell on the test split."""
+class Forgetting(Value):
+    """What training changed on held-out general text (`sentences`, `tokens` of them scored), against the base.
 
-    schema_: Literal["rsa_ops/benchmark/v1"] = Field(default="rsa_ops/benchmark/v1", alias="schema")
+    `kind` says what `value` is. `loss_per_token`, for language models: mean loss of a token, in nats, of the
+    trained model minus the base's (`trained`, `base`); above zero is forgotten. `vector_drift`, for classifiers,
+    whose base has no loss on text: 1 - mean cosine between the mean-pooled last states of both, in [0, 2]; it says
+    how far the encoder moved, not whether it is worse.
+    """
+
+    kind: Literal["loss_per_token", "vector_drift"]
+    value: float
+    trained: float | None
+    base: float | None
+    sentences: int
+    tokens: int
+    text_digest: Digest
+
+
+class CellScores(Record):
+    """`benchmark.json`: one cell on the test split. Version 2 added `forgetting`."""
+
+    schema_: Literal["rsa_ops/benchmark/v2"] = Field(default="rsa_ops/benchmark/v2", alias="schema")
 
     cell: Cell
     artifact_digest: Digest
@@ -54,4 +72,20 @@ class CellScores(Record):
     slices: tuple[GroupScore, ...]
     latency_ms: dict[str, float]
     changed_against_base: float
+    forgetting: Forgetting
+    wall_seconds: float
+
+
+class BaseScores(Record):
+    """`base.json`: the untrained base model on the test split, where it can do the task (generation)."""
+
+    schema_: Literal["rsa_ops/base/v1"] = Field(default="rsa_ops/base/v1", alias="schema")
+
+    base_model: str
+    base_digest: Digest
+    test_digest: Digest
+    predictions_digest: Digest
+    examples: int
+    metrics: dict[str, float]
+    slices: tuple[GroupScore, ...]
     wall_seconds: float

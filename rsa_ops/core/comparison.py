@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from rsa_ops.core.benchmark import Forgetting
 from rsa_ops.core.digest import Digest
 from rsa_ops.core.estimate import Estimate, PairedResult
 from rsa_ops.core.record import Record, Value
@@ -21,8 +22,27 @@ class SliceScore(Value):
     assessable: bool
 
 
+class WorstSliceDrop(Value):
+    """Local collapse: the lowest of (arm - reference) in primary score over the slices that are large enough.
+
+    `reference` is the arm of full fine-tuning, or `base model`. Below zero is a drop; the lowest of many
+    differences is lower than a typical one also where nothing collapsed, so this describes and does not judge.
+    `difference` and `slice` are None where it is not assessable, and `reason` says why.
+    """
+
+    arm: str
+    reference: str
+    slice: str | None
+    difference: float | None
+    slices_judged: int
+    reason: str = ""
+
+
 class ArmSummary(Value):
-    """One arm over all its seeds. `metrics` and `robustness` are keyed by metric and by perturbation."""
+    """One arm over all its seeds. `metrics` and `robustness` are keyed by metric and by perturbation.
+
+    `forgetting` holds one entry a seed, and none where the scores came from a table of somebody else's.
+    """
 
     arm: str
     seeds: tuple[int, ...]
@@ -31,6 +51,7 @@ class ArmSummary(Value):
     robustness: dict[str, Estimate]
     slices: tuple[SliceScore, ...]
     latency_ms: dict[str, float]
+    forgetting: tuple[Forgetting, ...]
 
     @property
     def worst_slice(self) -> SliceScore | None:
@@ -56,9 +77,9 @@ class Contrast(Value):
 
 
 class Comparison(Record):
-    """`comparison.json`."""
+    """`comparison.json`. Version 2 added `drops`, and `forgetting` to the arms."""
 
-    schema_: Literal["rsa_ops/comparison/v1"] = Field(default="rsa_ops/comparison/v1", alias="schema")
+    schema_: Literal["rsa_ops/comparison/v2"] = Field(default="rsa_ops/comparison/v2", alias="schema")
 
     candidate: str
     baselines: tuple[str, ...]
@@ -67,6 +88,7 @@ class Comparison(Record):
     examples: int
     arms: tuple[ArmSummary, ...]
     contrasts: tuple[Contrast, ...]
+    drops: tuple[WorstSliceDrop, ...]
 
     def arm(self, name: str) -> ArmSummary | None:
         """The summary of one arm, or None."""

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsa_ops.core.benchmark import CLEAN, SCORE_PREFIX, SLICE_PREFIX, CellScores
+from rsa_ops.core.benchmark import CLEAN, CellScores, Forgetting
 from rsa_ops.core.cell import Cell
 from rsa_ops.core.digest import Digest
 from rsa_ops.errors import MissingError
 from rsa_ops.evaluation import metrics
 from rsa_ops.evaluation.config import BenchmarkConfig
-from rsa_ops.evaluation.noop import changed_share
+from rsa_ops.evaluation.forgetting import forgetting, read_general_text
+from rsa_ops.evaluation.noop import base_side, changed_share, probe_logits
 from rsa_ops.evaluation.perturb import perturb
 from rsa_ops.evaluation.predict import predict_one_by_one, predict_texts
-from rsa_ops.evaluation.scorers import PRIMARY, SCORERS, score_texts
+from rsa_ops.evaluation.rows import cell_metrics, scored_rows
 from rsa_ops.files import digest_file, digest_folder, write_record, write_text
 from rsa_ops.models.task import LoadedModel, pick_device
 from rsa_ops.models.trained import TrainedModel, load_trained
@@ -62,18 +63,8 @@ def benchmark_cell(job: BenchmarkTask, out: Path, progress: Callable[[float, str
     if test.empty:
         raise MissingError(f"{job.test_file} has no rows")
     loaded, spec = load_trained(job.artifact, device=pick_device(), base=job.base)
-    changed = changed_share(loaded, spec, test["text"].tolist(), job.artifact)
-    conditions = _conditions(test, job.config)
-    total = sum(len(table) for table in conditions.values())
-    done = 0
-
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done / total, f"{done}/{total} examples")
-
-    rows = pd.concat([_rows(job, loaded, spec, name, table, tick) for name, table in conditions.items()])
-    rows = rows.reset_index(drop=True)
+    changed, forgotten = _against_base(loaded, spec, test["text"].tolist(), job.artifact)
+    rows = _predicted(job, loaded, spec, _conditions(test, job.config), progress)
     probe = test["text"].head(job.config.latency_examples).tolist()
     timed = predict_one_by_one(loaded, spec, probe)
     write_text(out / PROBE, json.dumps({"texts": probe, "outputs": timed.outputs}, ensure_ascii=False, indent=1))
@@ -86,16 +77,52 @@ def benchmark_cell(job: BenchmarkTask, out: Path, progress: Callable[[float, str
         test_digest=job.test_digest,
         predictions_digest=digest_file(out / PREDICTIONS),
         examples=len(test),
-        metrics=_metrics(clean, spec),
+        metrics=cell_metrics(clean, spec.task, spec.labels),
         robustness=_robustness(rows),
         classes=metrics.group_scores(clean, "label") if spec.task == "classification" else (),
         slices=metrics.slice_scores(clean),
         latency_ms=metrics.latency_percentiles(timed.latency_ms),
         changed_against_base=changed,
+        forgetting=forgotten,
         wall_seconds=time.perf_counter() - start,
     )
     write_record(out / SCORES, scores)
     return scores
+
+
+def _predicted(
+    job: BenchmarkTask,
+    loaded: LoadedModel,
+    spec: TrainedModel,
+    conditions: Mapping[str, pd.DataFrame],
+    progress: Callable[[float, str], None],
+) -> pd.DataFrame:
+    """Rows of every condition, in their order."""
+    import pandas as pd
+
+    total = sum(len(table) for table in conditions.values())
+    done = 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done / total, f"{done}/{total} examples")
+
+    found = []
+    for name, table in conditions.items():
+        made = predict_texts(loaded, spec, table["text"].tolist(), batch=job.config.batch_size, tick=tick)
+        found.append(scored_rows(made, table, job.cell, name, spec.task, job.read_record))
+    return pd.concat(found).reset_index(drop=True)
+
+
+def _against_base(
+    loaded: LoadedModel, spec: TrainedModel, texts: list[str], artifact: Path
+) -> tuple[float, Forgetting]:
+    """What the artifact changes: the share of probe texts, and the reading of general text."""
+    after, trained = probe_logits(loaded.model, loaded, spec, texts), read_general_text(loaded.model, loaded, spec)
+    with base_side(loaded, spec) as base:
+        before, untrained = probe_logits(base, loaded, spec, texts), read_general_text(base, loaded, spec)
+    return changed_share(after, before, artifact), forgetting(trained, untrained)
 
 
 def _conditions(test: pd.DataFrame, config: BenchmarkConfig) -> dict[str, pd.DataFrame]:
@@ -110,48 +137,6 @@ def _conditions(test: pd.DataFrame, config: BenchmarkConfig) -> dict[str, pd.Dat
         ]
         conditions[kind] = subset.assign(text=texts)
     return conditions
-
-
-def _rows(
-    job: BenchmarkTask,
-    loaded: LoadedModel,
-    spec: TrainedModel,
-    condition: str,
-    table: pd.DataFrame,
-    tick: Callable[[int], None],
-) -> pd.DataFrame:
-    import pandas as pd
-
-    made = predict_texts(loaded, spec, table["text"].tolist(), batch=job.config.batch_size, tick=tick)
-    rows = pd.DataFrame(
-        {
-            "example_id": table["example_id"].to_numpy(),
-            "arm": job.cell.arm,
-            "seed": job.cell.seed,
-            "condition": condition,
-            "label": table["label"].to_numpy(),
-            "prediction": made.outputs,
-        }
-    )
-    if spec.task == "classification":
-        rows["score"] = (rows["label"] == rows["prediction"]).astype(float)
-    else:
-        records = [job.read_record(text) for text in table["text"]]
-        scored = score_texts(made.outputs, table["label"].tolist(), records)
-        rows["score"] = scored[PRIMARY]
-        for name in SCORERS:
-            rows[f"{SCORE_PREFIX}{name}"] = scored[name]
-    rows["confidence"] = made.confidences if made.confidences is not None else float("nan")
-    rows["latency_ms"] = float("nan")
-    for name in (column for column in table.columns if column.startswith(SLICE_PREFIX)):
-        rows[name] = table[name].to_numpy()
-    return rows
-
-
-def _metrics(clean: pd.DataFrame, spec: TrainedModel) -> dict[str, float]:
-    if spec.task == "classification":
-        return metrics.classification_metrics(clean, spec.labels)
-    return {name: float(clean[f"{SCORE_PREFIX}{name}"].mean()) for name in SCORERS}
 
 
 def _robustness(rows: pd.DataFrame) -> dict[str, float]:

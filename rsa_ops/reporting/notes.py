@@ -109,11 +109,19 @@ def unknowns(inputs: ReportInputs) -> tuple[str, ...]:
 
 def _undecided(comparison: Comparison) -> list[str]:
     found = []
+    unknown: dict[tuple[str, str], list[str]] = {}
     for entry in comparison.contrasts:
         if entry.result.answer in (Answer.INCONCLUSIVE, Answer.INVALID):
             where = "" if entry.population == ALL else f" on {entry.population}"
             what = f"{text.metric_label(entry.metric)}{where}, {entry.candidate} against {entry.baseline}"
             found.append(f"{what}: {entry.result.answer.value}. {text.reason(entry.result)}")
+    for drop in comparison.drops:
+        if drop.difference is None:
+            unknown.setdefault((drop.reference, drop.reason), []).append(drop.arm)
+    found += [
+        f"Worst slice of {', '.join(arms)} against {reference}: not assessable. {text.sentence(reason)}"
+        for (reference, reason), arms in unknown.items()
+    ]
     small = dict.fromkeys(entry.slice for arm in comparison.arms for entry in arm.slices if not entry.assessable)
     if small:
         found.append(f"Slices too small to judge: {', '.join(small)}.")

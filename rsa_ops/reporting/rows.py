@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
-from rsa_ops.core.comparison import ArmSummary, Comparison
+from rsa_ops.core.comparison import ArmSummary, Comparison, WorstSliceDrop
 from rsa_ops.core.costs import Tco
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.reporting import text
@@ -43,10 +44,12 @@ def headline_rows(
     tco: Tco | None,
     names: tuple[str, ...],
 ) -> tuple[ArmRow, ...]:
-    """What one table must hold: metrics with intervals, worst slice, trainable share, time, memory, cost."""
+    """What one table must hold: metrics, worst slice and its drop, forgetting, share, time, memory, cost."""
     return (
         *metric_rows(comparison, names),
         *_per_summary(comparison, names),
+        *_drops(comparison, names),
+        *_forgetting(comparison, names),
         *_per_cells(measurements, names),
         *_per_cost(tco, names),
     )
@@ -107,6 +110,44 @@ def _per_summary(comparison: Comparison | None, names: tuple[str, ...]) -> tuple
         # A blank instead of "=", so that a narrow cell breaks between name and value.
         cells.append(Shown(text.score(worst.score.value, comparison.primary_metric), worst.slice.replace("=", " ")))
     return (ArmRow("Worst slice", tuple(cells)),)
+
+
+def _drops(comparison: Comparison | None, names: tuple[str, ...]) -> tuple[ArmRow, ...]:
+    """One row a reference: the drop of each arm's worst slice, and the slice."""
+    if comparison is None:
+        return ()
+    rows = []
+    for reference in dict.fromkeys(drop.reference for drop in comparison.drops):
+        found = {drop.arm: drop for drop in comparison.drops if drop.reference == reference}
+        cells = tuple(_drop(found.get(name), comparison.primary_metric) for name in names)
+        rows.append(ArmRow(f"Worst slice against {reference}", cells))
+    return tuple(rows)
+
+
+def _drop(drop: WorstSliceDrop | None, metric: str) -> Shown:
+    if drop is None:
+        return _NONE
+    if drop.difference is None or drop.slice is None:
+        return Shown("not assessable")
+    return Shown(text.points(drop.difference, metric), drop.slice.replace("=", " "))
+
+
+def _forgetting(comparison: Comparison | None, names: tuple[str, ...]) -> tuple[ArmRow, ...]:
+    """One row a kind of measurement: loss per token gained on general text, or drift of its vectors."""
+    if comparison is None:
+        return ()
+    found = {name: arm.forgetting if (arm := comparison.arm(name)) else () for name in names}
+    kinds = dict.fromkeys(entry.kind for entries in found.values() for entry in entries)
+    return tuple(
+        ArmRow(
+            text.forgetting_label(kind),
+            tuple(
+                spread([e.value for e in found[name] if e.kind == kind], partial(text.forgetting, kind=kind))
+                for name in names
+            ),
+        )
+        for kind in kinds
+    )
 
 
 def _per_cells(measurements: tuple[Measurements, ...], names: tuple[str, ...]) -> tuple[ArmRow, ...]:

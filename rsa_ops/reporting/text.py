@@ -74,6 +74,19 @@ def points(value: float, metric: str, places: int | None = None) -> str:
     return f"{'+' if value > 0 else MINUS}{shown}"
 
 
+def forgetting_label(kind: str) -> str:
+    """What a measurement on general text is called in tables."""
+    return {"loss_per_token": "Forgetting, nats a token", "vector_drift": "Drift on general text"}.get(kind, kind)
+
+
+def forgetting(value: float, kind: str) -> str:
+    """`+0.052` nats a token that were not there before training; a drift in [0, 2] has no sign."""
+    shown = f"{abs(value):.3f}"
+    if kind != "loss_per_token" or float(shown) == 0:
+        return shown
+    return f"{'+' if value > 0 else MINUS}{shown}"
+
+
 def difference(result: PairedResult, metric: str) -> str:
     """`−0.4 [−1.9, +1.1]`, with more decimals where an end is near a border; a dash where there is none."""
     if result.difference is None:

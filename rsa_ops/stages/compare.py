@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rsa_ops.core.benchmark import CLEAN, SCORE_PREFIX, SLICE_PREFIX
+from rsa_ops.core.benchmark import CLEAN, SCORE_PREFIX
 from rsa_ops.core.comparison import ALL, ArmSummary, Comparison, Contrast, SliceScore
 from rsa_ops.core.digest import Digest
 from rsa_ops.core.estimate import Estimate
 from rsa_ops.errors import IntegrityError, MissingError
-from rsa_ops.evaluation.matrix import Matrix, clean_rows, read_scores, require_same_examples, score_matrix
+from rsa_ops.evaluation.matrix import Matrix, require_same_examples, score_matrix
 from rsa_ops.gates.policy import Policy, Question, questions
 from rsa_ops.models.task import Task
-from rsa_ops.stages.benchmark import Scored
+from rsa_ops.stages.arm_rows import ArmRows, base_rows, gather, slices_of
+from rsa_ops.stages.benchmark import Scored, score_base
+from rsa_ops.stages.drops import BASE, NO_BASE_HEAD, NO_BASE_SCORES, NO_FULL_ARM, Reference, worst_slice_drops
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.validate import Data
 from rsa_ops.stats import (
@@ -30,38 +29,12 @@ from rsa_ops.stats import (
     noninferiority,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 RECORD = "comparison.json"
 PRIMARY: dict[Task, str] = {"classification": "accuracy", "generation": "chrf"}
 SLICE_MARGIN = 0.10
 """Below what size a slice is not assessable where no rule of the policy says: that for a 10-point margin."""
 BOOTSTRAP_DRAWS = 1000
 BOOTSTRAP_SEED = 20261124
-
-
-@dataclass(frozen=True)
-class ArmRows:
-    """All rows of one arm, over its seeds, and the digests of its artifacts."""
-
-    arm: str
-    rows: pd.DataFrame
-    digests: tuple[Digest, ...]
-    latency_ms: dict[str, float]
-
-    @cached_property
-    def clean(self) -> pd.DataFrame:
-        """Rows on the undisturbed examples."""
-        return clean_rows(self.rows)
-
-    def only(self, examples: frozenset[str] | None) -> pd.DataFrame:
-        """Clean rows of some examples, or of all."""
-        return self.clean if examples is None else self.clean[self.clean["example_id"].isin(examples)]
-
-    def matrix(self, column: str, condition: str = CLEAN) -> Matrix:
-        """`column` of one condition as seeds x examples."""
-        return score_matrix(clean_rows(self.rows, condition), column, f"arm {self.arm}")
 
 
 def compare(run: Run, data: Data, scores: tuple[Scored, ...]) -> Comparison:
@@ -73,33 +46,33 @@ def compare(run: Run, data: Data, scores: tuple[Scored, ...]) -> Comparison:
     """
     run.progress.stage("compare", f"{run.policy.candidate} against {', '.join(run.policy.arms)}")
     _require_full_grid(run, scores)
-    comparison = compare_arms(gather(scores), run.policy, run.config.task, data.validation.split("test").digest)
+    arms = gather(scores)
+    comparison = compare_arms(
+        arms, run.policy, run.config.task, data.validation.split("test").digest, _references(run, data, arms)
+    )
     run.keep(comparison, RECORD)
     return comparison
 
 
-def gather(scores: Sequence[Scored]) -> tuple[ArmRows, ...]:
-    """The predictions of each arm, over its seeds."""
-    import pandas as pd
-
-    arms = dict.fromkeys(entry.cell.arm for entry in scores)
-    found = []
-    for arm in arms:
-        cells = [entry for entry in scores if entry.cell.arm == arm]
-        keys = cells[0].scores.latency_ms
-        found.append(
-            ArmRows(
-                arm=arm,
-                rows=pd.concat([read_scores(entry.predictions) for entry in cells], ignore_index=True),
-                digests=tuple(entry.scores.artifact_digest for entry in cells),
-                latency_ms={key: float(np.mean([entry.scores.latency_ms[key] for entry in cells])) for key in keys},
-            )
-        )
-    return tuple(found)
+def _references(run: Run, data: Data, arms: Sequence[ArmRows]) -> dict[str, Reference]:
+    """What the worst slice of each arm is held against: the arm of full fine-tuning, and the untrained base."""
+    full = next((arm for arm in arms if run.config.train.arms[arm.arm].method == "full"), None)
+    base = score_base(run, data)
+    untrained = NO_BASE_HEAD if run.config.task == "classification" else NO_BASE_SCORES
+    return {
+        full.arm if full is not None else "full": full if full is not None else NO_FULL_ARM,
+        BASE: base_rows(base) if base is not None else untrained,
+    }
 
 
-def compare_arms(arms: Sequence[ArmRows], policy: Policy, task: Task, test_digest: Digest) -> Comparison:
-    """The comparison that `policy` asks for."""
+def compare_arms(
+    arms: Sequence[ArmRows],
+    policy: Policy,
+    task: Task,
+    test_digest: Digest,
+    references: Mapping[str, Reference],
+) -> Comparison:
+    """The comparison that `policy` asks for; `references` are what worst slices are held against."""
     by_name = {arm.arm: arm for arm in arms}
     if policy.candidate not in by_name:
         raise MissingError(f"the candidate {policy.candidate!r} has no scores; there are {', '.join(by_name)}")
@@ -108,14 +81,19 @@ def compare_arms(arms: Sequence[ArmRows], policy: Policy, task: Task, test_diges
     asked = [question for question in questions(policy) if question.against in by_name]
     contrasts = [contrast for question in asked for contrast in _contrasts(question, policy, by_name, task)]
     slice_margin = min((question.margin for question in asked if question.on_slices), default=SLICE_MARGIN)
+    large_enough = {
+        name: assessable(len(examples), slice_margin, policy.alpha)
+        for name, examples in slices_of(by_name[policy.candidate]).items()
+    }
     return Comparison(
         candidate=policy.candidate,
         baselines=tuple(dict.fromkeys(contrast.baseline for contrast in contrasts)),
         primary_metric=PRIMARY[task],
         test_digest=test_digest,
         examples=by_name[policy.candidate].matrix("score").values.shape[1],
-        arms=tuple(_summary(arm, task, slice_margin, policy.alpha) for arm in arms),
+        arms=tuple(_summary(arm, task, large_enough) for arm in arms),
         contrasts=tuple(contrasts),
+        drops=worst_slice_drops(arms, references, large_enough),
     )
 
 
@@ -142,7 +120,7 @@ def _contrasts(question: Question, policy: Policy, arms: Mapping[str, ArmRows], 
     if question.on_slices:
         populations = {
             name: examples
-            for name, examples in _slices(candidate).items()
+            for name, examples in slices_of(candidate).items()
             if assessable(len(examples), question.margin, policy.alpha)
         }
     column = score_column(question.metric, task)
@@ -189,16 +167,16 @@ def _macro_f1_contrast(question: Question, candidate: ArmRows, baseline: ArmRows
     )
 
 
-def _summary(arm: ArmRows, task: Task, slice_margin: float, alpha: float) -> ArmSummary:
+def _summary(arm: ArmRows, task: Task, large_enough: Mapping[str, bool]) -> ArmSummary:
     matrix = arm.matrix("score")
     conditions = sorted(set(arm.rows.get("condition", [])) - {CLEAN})
     slices = tuple(
         SliceScore(
             slice=name,
             score=mean_estimate(score_matrix(arm.only(examples), "score", name).values, bounded=True),
-            assessable=assessable(len(examples), slice_margin, alpha),
+            assessable=large_enough[name],
         )
-        for name, examples in _slices(arm).items()
+        for name, examples in slices_of(arm).items()
     )
     return ArmSummary(
         arm=arm.arm,
@@ -208,6 +186,7 @@ def _summary(arm: ArmRows, task: Task, slice_margin: float, alpha: float) -> Arm
         robustness={name: mean_estimate(arm.matrix("score", name).values, bounded=True) for name in conditions},
         slices=slices,
         latency_ms=arm.latency_ms,
+        forgetting=arm.forgetting,
     )
 
 
@@ -222,19 +201,6 @@ def _metrics(arm: ArmRows, matrix: Matrix, task: Task) -> dict[str, Estimate]:
         _macro_f1(arm, _label_codes(arm)), rng=np.random.default_rng(BOOTSTRAP_SEED), draws=BOOTSTRAP_DRAWS
     )
     return {"accuracy": mean_estimate(matrix.values, bounded=True), "macro_f1": f1}
-
-
-def _slices(arm: ArmRows) -> dict[str, frozenset[str]]:
-    """`column=value` -> the ids of its examples. For classification each class is a slice as well."""
-    found: dict[str, frozenset[str]] = {}
-    rows = arm.clean.drop_duplicates("example_id")
-    columns = {name: name.removeprefix(SLICE_PREFIX) for name in rows.columns if name.startswith(SLICE_PREFIX)}
-    if "confidence" in rows.columns and rows["confidence"].notna().any():
-        columns["label"] = "class"
-    for column, short in columns.items():
-        for value, group in rows.groupby(column):
-            found[f"{short}={value}"] = frozenset(group["example_id"])
-    return found
 
 
 def score_column(metric: str, task: Task) -> str:

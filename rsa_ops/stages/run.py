@@ -35,6 +35,7 @@ PRELOAD = (
     "rsa_ops.models.heads",
     "rsa_ops.training.cell",
     "rsa_ops.evaluation.benchmark",
+    "rsa_ops.evaluation.base",
 )
 """Slow imports that the workers share. Imports only: no thread is started, no device touched before the fork."""
 

@@ -114,6 +114,7 @@ def compare_alone(candidate: Path, baseline: Path, *, margin: float, alpha: floa
         contrasts=(
             Contrast(metric="score", population=ALL, candidate="candidate", baseline="baseline", result=result),
         ),
+        drops=(),
     )
 
 
@@ -144,6 +145,7 @@ def _summary(name: str, matrix: Matrix, digest: Digest) -> ArmSummary:
         robustness={},
         slices=(),
         latency_ms={},
+        forgetting=(),
     )
 
 

@@ -7,14 +7,21 @@ torch, peft and (for the Trainer callback) transformers, and nothing else of rsa
 
 from rsa_ops.tuners.registration import register
 from rsa_ops.tuners.rsa import (
+    AlphaPoint,
+    AlphaSweep,
     BlockScores,
     Layout,
     ModuleSelection,
+    Robustness,
     RoundReport,
     RsaCallback,
     RsaConfig,
     RsaModel,
     SelectionReport,
+    adapter_learning_rate,
+    alpha_sweep,
+    attached,
+    hotswap,
     magnitude_scores,
     plan_budget,
     score_blocks,
@@ -24,14 +31,21 @@ from rsa_ops.tuners.rsa import (
 register(RsaConfig, RsaModel)
 
 __all__ = [
+    "AlphaPoint",
+    "AlphaSweep",
     "BlockScores",
     "Layout",
     "ModuleSelection",
+    "Robustness",
     "RoundReport",
     "RsaCallback",
     "RsaConfig",
     "RsaModel",
     "SelectionReport",
+    "adapter_learning_rate",
+    "alpha_sweep",
+    "attached",
+    "hotswap",
     "magnitude_scores",
     "plan_budget",
     "score_blocks",

@@ -71,3 +71,23 @@ def test_the_comparison_speaks_of_generation_metrics(
     found = json.loads((home / "work" / "results" / "comparison.json").read_text())
     assert found["primary_metric"] == "chrf"
     assert set(found["arms"][0]["metrics"]) == set(SCORERS)
+
+
+def test_every_arm_is_held_against_the_untrained_base_and_has_its_forgetting(
+    walked: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
+    _, home = walked
+    results = home / "work" / "results"
+    base = json.loads((results / "base.json").read_text())
+    assert base["examples"] == 6
+    assert set(base["metrics"]) == set(SCORERS)
+    found = json.loads((results / "comparison.json").read_text())
+    assert [(drop["arm"], drop["reference"]) for drop in found["drops"]] == [
+        (arm, reference) for reference in ("full", "base model") for arm in ("rsa", "lora")
+    ]
+    assert all(drop["reason"] for drop in found["drops"])  # no full arm here, and six examples judge no slice
+    for arm in found["arms"]:
+        for entry in arm["forgetting"]:
+            assert entry["kind"] == "loss_per_token"
+            assert 1 < entry["base"] < 6
+            assert abs(entry["value"]) < 1

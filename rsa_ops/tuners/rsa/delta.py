@@ -109,7 +109,8 @@ class RsaDelta(nn.Module):
     def gathered(self, x: Tensor, *, learns: bool) -> Tensor:
         """The inputs that the values meet: [..., n], in `x`'s type or autocast's; for elements `x` itself."""
         kind = x.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        autocast = kind != "meta" and torch.is_autocast_enabled(kind)  # which does not know of shapes without data
+        dtype = torch.get_autocast_dtype(kind) if autocast else x.dtype
         if self.layout.structure == "elements":
             return (x if learns else x.detach()).to(dtype)
         if self.layout.structure == "columns" and not torch.compiler.is_compiling():

@@ -12,7 +12,7 @@ selected columns are copied out, since a view would keep the whole input alive.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
@@ -23,17 +23,20 @@ from torch import Tensor, nn
 from rsa_ops.tuners.rsa.blocks import BlockGradient, read_entries, write_entries
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.delta import RsaDelta
+from rsa_ops.tuners.rsa.quantised import Kept, keep, merge_into, put_back, unpack
 from rsa_ops.tuners.rsa.residency import (
     Stamp,
     Stay,
     claim,
     enter,
+    know,
     leave,
     matrix_of,
     obstacle,
     other_tenant,
     release,
     rewrite,
+    sharded,
 )
 
 
@@ -45,6 +48,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         shared: whether another model's adapter was met in the same weight; "auto" is additive from then on.
         stay: the resident adapter, or None.
         stamp: counts what was written to the weight.
+        rowwise: one adapter name for every row of the batch, while a forward pass has been given them; else empty.
+        merge_error: adapter -> error of its merge into a quantised weight, as a share of the adapter's norm.
     """
 
     adapter_layer_names = ("rsa_delta",)
@@ -63,7 +68,9 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self._modes: dict[str, str] = {}
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
-        self._originals: dict[str, Tensor] = {}
+        self._originals: dict[str, Tensor | Kept] = {}
+        self.merge_error: dict[str, float] = {}
+        self.rowwise: tuple[str, ...] = ()
         self.stay: Stay | None = None
         self.stamp = Stamp()
         self.register_state_dict_pre_hook(_vacate)  # type: ignore[no-untyped-call]
@@ -77,6 +84,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             delta = delta.to(device)
         self.vacate()
         self.rsa_delta[adapter_name] = delta
+        know(self.base_layer.weight, delta.weight)
         self._modes[adapter_name] = config.mode
         self.set_adapter(self._active(), inference_mode=config.inference_mode)
 
@@ -157,7 +165,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         elif bool(stay.delta.weight.any()):
             raise RuntimeError(
                 f"adapter {stay.name!r} is resident, and the base can not be put back: {reason}. Shard or convert "
-                "the model before its first forward pass, or use RsaConfig(mode='additive')."
+                "the model inside `with model.disable_adapter():`, or use RsaConfig(mode='additive')."
             )
         release(self, stay.delta)
         self.stay = None
@@ -166,7 +174,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     def _only(self) -> str | None:
         """The one adapter that acts, or None."""
         active = self._active()
-        return active[0] if len(active) == 1 and not self._disable_adapters and not self.merged_adapters else None
+        idle = self._disable_adapters or self.merged_adapters or self.rowwise
+        return active[0] if len(active) == 1 and not idle else None
 
     def _tenant(self) -> str | None:
         """The adapter that should be resident."""
@@ -177,13 +186,22 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             return None
         if self.shared and self._modes[name] == "auto":
             return None
-        reason = "its weight is tied" if self.tied else obstacle(self.base_layer)
+        reason = obstacle(self.base_layer) or sharded(self.delta(name).weight)
+        if self.tied:
+            reason = "its weight is tied"
         if reason is None or self._modes[name] == "auto":
             return name if reason is None else None
         raise RuntimeError(
             f"adapter {name!r}: mode='resident' is not possible in this layer: {reason}. Use mode='auto', which is "
             "additive there."
         )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:  # noqa: FBT001, FBT002
+        # Behind `.to()`, `.half()` and `.cuda()`: the base is converted, and not the base with values in it.
+        self.vacate()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        know(self.base_layer.weight, *(delta.weight for delta in self.rsa_delta.values()))
+        return self
 
     def train(self, mode: bool = True) -> Linear:  # noqa: FBT001, FBT002  the signature is torch's
         """As `nn.Module.train`; also settles: a compiled forward pass does not, and `.data` counts no versions."""
@@ -222,16 +240,22 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
         Raises:
             ValueError: `safe_merge` and the merged entries would hold NaN or infinity. The base is left as it was.
-            TypeError: the base is quantised in a way that PEFT can not write.
+            TypeError: the weight is sharded, or computed from other parameters (parametrised).
         """
         self.vacate()
         self._clear()
+        weight = self.base_layer.weight
+        if self.quantization_backend is None and type(weight) is not nn.Parameter:
+            raise TypeError(
+                f"merge: expected a whole weight, found a {type(weight).__name__}, which is sharded or computed. "
+                "Load the adapter on an unsharded base to merge it."
+            )
         for name in check_adapters_to_merge(self, adapter_names):
             if name not in self.rsa_delta:
                 continue
             delta = self.delta(name)
             if self.quantization_backend is not None:
-                self._merge_quantised(name, delta)
+                self._merge_quantised(name, delta, safe=safe_merge)
             else:
                 self._merge_entries(name, delta, safe=safe_merge)
             self.merged_adapters.append(name)
@@ -253,25 +277,23 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         # One rounding: the sum is taken in the wider of the two types, then stored in the base's.
         merged = (original.to(values.dtype) + values).to(matrix.dtype)
         if safe and not torch.isfinite(merged).all():
-            raise ValueError(
-                f"merge of adapter {name!r}: expected finite weights, found NaN or infinity in "
-                f"{self.out_features}x{self.in_features} layer. Retrain the adapter or merge another."
-            )
+            raise ValueError(self._broken(name))
         write_entries(matrix, delta.layout, delta.rows, delta.columns, merged)
         self._originals[name] = original
 
     @torch.no_grad()
-    def _merge_quantised(self, name: str, delta: RsaDelta) -> None:
-        backend = self.quantization_backend
-        if not backend.supports_merge:
-            raise TypeError(
-                f"merge of adapter {name!r}: {backend.backend_name} weights can not be written. Load the base in "
-                "bfloat16 to merge, or serve the adapter unmerged."
-            )
-        # The quantised parameter itself is kept: unmerging by subtraction would quantise a second time.
-        self._originals[name] = self.base_layer.weight
-        dense = self.matrix()
-        backend.set_base_weight(self, (dense.float() + delta.dense()).to(dense.dtype))
+    def _merge_quantised(self, name: str, delta: RsaDelta, *, safe: bool) -> None:
+        dense = delta.dense()
+        if safe and not torch.isfinite(dense).all():
+            raise ValueError(self._broken(name))
+        self._originals[name] = keep(self.base_layer)
+        self.merge_error[name] = merge_into(self, dense)
+
+    def _broken(self, name: str) -> str:
+        return (
+            f"merge of adapter {name!r}: expected finite weights, found NaN or infinity in a "
+            f"{self.out_features}x{self.in_features} layer. Retrain the adapter or merge another."
+        )
 
     @torch.no_grad()
     def unmerge(self) -> None:
@@ -281,9 +303,10 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             return
         while self.merged_adapters:  # last in, first out: adapters may share places
             name = self.merged_adapters.pop()
+            self.merge_error.pop(name, None)
             original, delta = self._originals.pop(name), self.delta(name)
-            if self.quantization_backend is not None:
-                self.base_layer.weight = original
+            if isinstance(original, Kept):
+                put_back(self.base_layer, original)
                 continue
             matrix = self.matrix()
             write_entries(matrix, delta.layout, delta.rows, delta.columns, original.to(matrix))
@@ -292,6 +315,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """The base's weight as [out, in], as it is now: a view, or a dequantised copy."""
         if self.quantization_backend is None:
             return matrix_of(self.base_layer).detach()
+        unpack(self.base_layer)
         return cast("Tensor", self.quantization_backend.get_base_weight(self.base_layer)).detach()
 
     def frozen(self) -> Tensor:
@@ -307,9 +331,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """[..., in] -> [..., out]. Further arguments go to the base layer, as PEFT's layers do it."""
         compiling = torch.compiler.is_compiling()
         if not compiling:
-            if self._disable_adapters and self.merged:
-                self.unmerge()
-            self.settle()
+            self._prepare()
         result: Tensor = self.base_layer(x, *args, **kwargs)
         if self._disable_adapters or self.merged:
             return result
@@ -323,11 +345,39 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
                 result, picked, delta.weight, delta.scale, delta.rows, delta.columns, delta.layout, stamp
             )
             return learning
+        if self.rowwise:
+            return self._by_row(result, x)
         if self.quantization_backend is not None:
             result = self.quantization_backend.maybe_clone_base_result(result)
         for name in self._active():
             if name in self.rsa_delta:
                 result = result + self.rsa_delta[name](x).to(result.dtype)
+        return result
+
+    def _prepare(self) -> None:
+        if getattr(self, "_is_replica", False):
+            raise RuntimeError(
+                "a Robust Sparse Adapter does not run in torch.nn.DataParallel, which copies the model for every "
+                "batch. Start one process per GPU (torchrun, accelerate launch), or show it one GPU alone."
+            )
+        if self._disable_adapters and self.merged:
+            self.unmerge()
+        self.settle()
+
+    def _by_row(self, result: Tensor, x: Tensor) -> Tensor:
+        if len(x) % len(self.rowwise):
+            raise ValueError(
+                f"adapter_names: expected one name for every row of the batch, found {len(self.rowwise)} names and "
+                f"{len(x)} rows in a {self.out_features}x{self.in_features} layer."
+            )
+        beams = len(x) // len(self.rowwise)  # of one row lie side by side
+        names = [name for name in self.rowwise for _ in range(beams)]
+        for name in set(names) & set(self.rsa_delta):
+            rows = torch.tensor([row for row, one in enumerate(names) if one == name], device=x.device)
+            delta = self.delta(name)
+            part = delta(x.index_select(0, rows))
+            delta.shared.clear()  # no sibling will ask for these rows again
+            result = result.index_add(0, rows, part.to(result.dtype))
         return result
 
     def __repr__(self) -> str:

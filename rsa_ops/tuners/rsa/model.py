@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-import torch
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
-from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, resolve_quantization_backend
-from torch import nn
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from peft.tuners.tuners_utils import BaseTuner
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import Tensor, nn
 
 from rsa_ops.tuners.registration import PREFIX
+from rsa_ops.tuners.rsa.checks import (
+    refuse_impossible_budget,
+    refuse_other_base,
+    refuse_uneven_siblings,
+    refuse_unknown_targets,
+    supported,
+)
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.delta import RsaDelta
 from rsa_ops.tuners.rsa.layer import Linear
@@ -31,17 +39,119 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
     tuner_layer_cls = Linear
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
-    def _pre_injection_hook(self, model: nn.Module, config: RsaConfig, adapter_name: str) -> None:  # noqa: ARG002
-        refuse_unknown_targets(model, config)
-
-    def _post_injection_hook(self, model: nn.Module, config: RsaConfig, adapter_name: str) -> None:
+    def inject_adapter(  # the signature is PEFT's, which has no other hook that every new adapter passes
+        self,
+        model: nn.Module,
+        adapter_name: str,
+        autocast_adapter_dtype: bool = True,  # noqa: FBT001, FBT002
+        low_cpu_mem_usage: bool = False,  # noqa: FBT001, FBT002
+        state_dict: dict[str, Tensor] | None = None,
+    ) -> None:
+        """As PEFT's, with targets and budget checked; what is refused leaves the model as it was."""
+        config = self.peft_config[adapter_name]
+        before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+        try:
+            refuse_unknown_targets(model, config)
+            super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
+            refuse_impossible_budget(
+                config, [layer for layer in rsa_layers(model) if adapter_name in layer.rsa_delta]
+            )
+        except (TypeError, ValueError):
+            for parameter, learns in before:
+                parameter.requires_grad_(learns)
+            take_out(model, adapter_name)
+            raise
         tied = tied_addresses(model)
-        layers = [module for module in model.modules() if isinstance(module, Linear)]
-        for layer in layers:
+        for layer in rsa_layers(model):
             weight = layer.base_layer.weight
             layer.tied = type(weight) is nn.Parameter and weight.data_ptr() in tied
-        carrying = [layer for layer in layers if adapter_name in layer.rsa_delta]
-        refuse_impossible_budget(config, carrying)
+
+    def _check_merge_allowed(self) -> None:
+        for name, layer in self.named_modules():
+            if isinstance(layer, Linear) and layer.tied and set(layer.rsa_delta) & set(self.active_adapters):
+                raise ValueError(
+                    f"merge: {name!r} shares its weight with the embedding, which a merge would change too. Load "
+                    "the base with tie_word_embeddings=False, or serve the adapter unmerged."
+                )
+
+    def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:  # noqa: FBT001, FBT002
+        """As PEFT's; warns of what is lost where the base is quantised."""
+        super().merge_adapter(adapter_names, safe_merge)
+        tell_merge_error(rsa_layers(self.model))
+
+    def _unload_and_optionally_merge(  # the signature is PEFT's
+        self,
+        merge: bool = True,  # noqa: FBT001, FBT002
+        progressbar: bool = False,  # noqa: FBT001, FBT002
+        safe_merge: bool = False,  # noqa: FBT001, FBT002
+        adapter_names: list[str] | None = None,
+    ) -> nn.Module:
+        layers = rsa_layers(self.model)
+        plain: nn.Module = super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+        tell_merge_error(layers)
+        return plain
+
+    def add_weighted_adapter(
+        self,
+        adapters: list[str],
+        weights: list[float],
+        adapter_name: str,
+        combination_type: str = "linear",
+    ) -> None:
+        """Not offered: the sum of two sparse adapters has more places than either, and no config describes it.
+
+        Raises:
+            TypeError: always; the message says what to do instead.
+        """
+        raise TypeError(
+            f"add_weighted_adapter({adapters}, {weights}, {adapter_name!r}, {combination_type!r}): Robust Sparse "
+            "Adapters have no weighted combination. Their sum is `model.base_model.set_adapter([...])`, or in one "
+            "model `merge_and_unload(adapter_names=[...])`; scale the values of each beforehand to weigh them."
+        )
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:  # noqa: ARG002  PEFT's
+        names = tuple(kwargs.get("adapter_names") or ())
+        layers = rsa_layers(self.model) if names else []
+        if names:
+            self._check_rows(names, layers)
+        heads = [module for module in self.modules() if names and isinstance(module, AuxiliaryTrainingWrapper)]
+
+        def with_names(_: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any]:
+            return given, {**keywords, "adapter_names": list(names)}
+
+        handles = [head.register_forward_pre_hook(with_names, with_kwargs=True) for head in heads]
+        for layer in layers:
+            layer.rowwise = names
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.rowwise = ()
+            for handle in handles:
+                handle.remove()
+
+    def _check_rows(self, names: tuple[str, ...], layers: list[Linear]) -> None:
+        unknown = sorted(set(names) - {"__base__"} - set(self.peft_config))
+        if unknown:
+            raise ValueError(
+                f"adapter_names: no adapter is called {unknown[0]!r}; expected some of {sorted(self.peft_config)} "
+                "or '__base__'."
+            )
+        if self.training:
+            raise ValueError("adapter_names: rows with adapters of their own are for inference; call model.eval().")
+        if any(layer.merged for layer in layers):
+            raise ValueError("adapter_names: an adapter is merged into the base; call unmerge_adapter() first.")
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(
+        cls, model: nn.Module, config: RsaConfig, adapter_name: str, state_dict: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(
+            model, config, adapter_name, state_dict
+        )
+        refuse_other_base(model, adapter_name, found)
+        return found
 
     @staticmethod
     def _check_target_module_exists(peft_config: RsaConfig, key: str) -> Any:
@@ -105,7 +215,7 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
                 continue
             if not hasattr(module, "weight") or features(module)[0] != in_features:
                 continue
-            _same_multiple(config, key, name)
+            refuse_uneven_siblings(config, key, name)
             found[name] = module
         return found
 
@@ -118,72 +228,31 @@ def features(module: nn.Module) -> tuple[int, int]:
     return int(module.in_features), int(module.out_features)  # type: ignore[arg-type]
 
 
-def supported(target: nn.Module, name: str) -> nn.Module:
-    """`target`, if an adapter can stand beside it: a float `nn.Linear` or `Conv1D`, or a quantised linear.
-
-    Raises:
-        TypeError: it is something else; the message says what and what to do.
-    """
-    found = f"target module {name!r}: expected a linear layer, found {type(target).__name__}"
-    if isinstance(target, BaseTunerLayer):
-        raise TypeError(
-            f"{found} of another PEFT method. Two methods in one layer are not supported; merge or delete the "
-            "other adapter first."
-        )
-    if isinstance(target, NonDynamicallyQuantizableLinear):
-        raise TypeError(
-            f"{found}, the output projection of torch.nn.MultiheadAttention. It is read as a weight and never "
-            "called, so an adapter in it would do nothing. Add its name to `exclude_modules`."
-        )
-    if resolve_quantization_backend(target) is not None:
-        return target
-    # Layers that inherit nn.Linear's data but not its product (fused, quantised elsewhere) would train wrongly.
-    plain = isinstance(target, nn.Linear) and type(target).forward is nn.Linear.forward
-    if not plain and type(target).__name__ != "Conv1D":
-        raise TypeError(f"{found}. Name linear layers in `target_modules`, or add this one to `exclude_modules`.")
-    weight: Any = target.weight
-    if weight.dtype not in {torch.float64, torch.float32, torch.bfloat16, torch.float16}:
-        raise TypeError(f"{found} with a weight of {weight.dtype}. Load the base model in bfloat16 or float32.")
-    return target
+def rsa_layers(model: nn.Module) -> list[Linear]:
+    """The model's adapted layers, in its order."""
+    return [module for module in model.modules() if isinstance(module, Linear)]
 
 
-def refuse_unknown_targets(model: nn.Module, config: RsaConfig) -> None:
-    """Raise ValueError for a name in `target_modules` or `budget_pattern` that no module has, with the nearest."""
-    names = [name for name, _ in model.named_modules() if name]
-    ends = {name.rpartition(".")[2] for name in names}
-    wanted = config.target_modules if isinstance(config.target_modules, set) else set()
-    for target in sorted(wanted):
-        if target not in ends and not any(name == target or name.endswith(f".{target}") for name in names):
-            raise ValueError(f"RsaConfig.target_modules: {_unknown(target, sorted(ends | set(names)))}")
-    for target in config.budget_pattern or {}:
-        if target not in names:
-            raise ValueError(f"RsaConfig.budget_pattern: {_unknown(target, names)}")
+def take_out(model: nn.Module, adapter_name: str) -> None:
+    """Remove an adapter that was refused half-way, and the layers that carry no other."""
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, Linear) and adapter_name in layer.rsa_delta:
+                if len(layer.rsa_delta) == 1:
+                    layer.vacate()
+                    setattr(parent, name, layer.base_layer)
+                else:
+                    layer.delete_adapter(adapter_name)
 
 
-def refuse_impossible_budget(config: RsaConfig, layers: list[Linear]) -> None:
-    """Raise ValueError when every layer is smaller than its budget, so that none can hold it."""
-    if layers and all(
-        config.budget(layer.in_features, layer.out_features) > layer.in_features * layer.out_features
-        for layer in layers
-    ):
-        largest = max(layers, key=lambda layer: layer.in_features * layer.out_features)
-        raise ValueError(
-            f"RsaConfig.r={config.r}: no target module can hold r * (in + out) parameters; the largest is "
-            f"{largest.out_features}x{largest.in_features}. Lower r, or train the modules in full with "
-            "`modules_to_save`."
-        )
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"no module of the model is called {name!r}.{hint}"
-
-
-def _same_multiple(config: RsaConfig, key: str, sibling: str) -> None:
-    pattern = config.budget_pattern
-    if pattern is not None and pattern[key] != pattern[sibling]:
-        raise ValueError(
-            f"RsaConfig.budget_pattern: {key!r} and {sibling!r} share one column set and need one multiple, found "
-            f"{pattern[key]} and {pattern[sibling]}. Give them the same, or set share_siblings=False."
+def tell_merge_error(layers: list[Linear]) -> None:
+    """Warn of the error that merging into quantised weights made."""
+    errors = [error for layer in layers for error in layer.merge_error.values()]
+    if errors:
+        mean = sum(errors) / len(errors)
+        warnings.warn(
+            f"merged into quantised weights, which rounded them anew: the error is {mean:.2f} of the adapter's own "
+            f"size on average, {max(errors):.2f} at most (see `merge_error` of each layer). Serve the adapter "
+            "unmerged, or merge it into a bfloat16 base, where that is too much.",
+            stacklevel=3,
         )

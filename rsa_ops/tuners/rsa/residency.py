@@ -6,6 +6,7 @@ stay true:
 
 - values that changed are written anew: by a hook on every torch optimizer's step, by the next eager forward pass,
   and by `train()` or `eval()`. (An assignment through `.data` is seen by the last alone.)
+- a model that is moved or converted is moved without its values, which return with the next forward pass;
 - one adapter at a time writes to a weight: a weight that is tied, sharded, quantised, on the meta device or in use
   by another model's adapter is refused;
 - whoever asks for the base's `state_dict` gets the base: the adapter leaves first and returns with the next
@@ -18,6 +19,7 @@ Sources: in-place values are S2FT's and LoSiA's idea; neither restores the base,
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -138,7 +140,7 @@ def obstacle(base: nn.Module) -> str | None:
     Looked at when a forward pass begins, because sharding and quantising come after the adapter is made.
     """
     weight: Any = base.weight
-    if type(weight) not in {nn.Parameter, Tensor}:
+    if type(weight) is not nn.Parameter:  # a plain Tensor is a view of FSDP 1, or torch.func's
         return f"its weight is a {type(weight).__name__}"
     if weight.device.type == "meta":
         return "its weight is on the meta device"
@@ -149,7 +151,34 @@ def obstacle(base: nn.Module) -> str | None:
     for switch, engine in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
         if os.environ.get(switch, "").lower() in {"1", "true"}:
             return f"the model is trained with {engine}"
-    return None
+    return sharded(weight)
+
+
+_KNOWN: dict[int, weakref.ref[Tensor]] = {}
+"""Identity of a parameter -> itself, for every parameter that stood in a layer when nothing had been sharded."""
+
+
+def know(*parameters: Any) -> None:
+    """Remember parameters that are whole; see `sharded`."""
+    for parameter in parameters:
+        if type(parameter) is nn.Parameter and sharded(parameter) is None:
+            _KNOWN[id(parameter)] = weakref.ref(parameter)
+            weakref.finalize(parameter, _KNOWN.pop, id(parameter), None)
+
+
+def sharded(parameter: Any) -> str | None:
+    """Why a parameter may be a part of one, or one that FSDP 2 gathers for each pass and then drops; else None.
+
+    While a module runs, FSDP 2 puts plain parameters in the place of its shards, which nothing marks. They are told
+    apart by not being the parameter that was there before, in a process that has sharded any model.
+    """
+    if type(parameter) is not nn.Parameter:
+        return f"its values are a {type(parameter).__name__}"
+    module = sys.modules.get("torch.distributed.fsdp")
+    if module is None or not module.FSDPModule.__subclasses__():
+        return None
+    known = _KNOWN.get(id(parameter))
+    return None if known is not None and known() is parameter else "its weight is sharded by FSDP 2"
 
 
 _TENANTS: dict[int, weakref.ref[Any]] = {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -45,8 +47,8 @@ SAMPLES = st.builds(
 )
 ONE = Sample(name="a", count=1, share=0.5, price=Decimal("1.10"), cells=(Cell(arm="rsa", seed=1),))
 RECORDS = (
-    benchmark.CellScores, comparison.Comparison, costs.Tco, measurements.Measurements, run_record.RunRecord,
-    validation.Validation, verdict.Verdict,
+    benchmark.BaseScores, benchmark.CellScores, comparison.Comparison, costs.Tco, measurements.Measurements,
+    run_record.RunRecord, validation.Validation, verdict.Verdict,
 )  # fmt: skip
 
 
@@ -132,8 +134,12 @@ def test_a_record_cannot_be_changed() -> None:
 def test_the_schema_name_comes_first_in_every_file(kind: type[Record]) -> None:
     assert next(iter(kind.model_fields)) == "schema_"
     assert kind.model_fields["schema_"].alias == "schema"
-    assert kind.schema_name().startswith("rsa_ops/")
-    assert kind.schema_name().endswith("/v1")
+    assert re.fullmatch(r"rsa_ops/[a-z-]+/v[1-9]", kind.schema_name())
+
+
+def test_every_schema_of_a_record_stands_in_the_list_of_formats() -> None:
+    told = (Path(__file__).parents[3] / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert [kind.schema_name() for kind in RECORDS if f"`{kind.schema_name()}`" not in told] == []
 
 
 def test_the_json_of_a_record_starts_with_its_schema_and_ends_with_a_newline() -> None:

@@ -103,6 +103,7 @@ def arm(name: str) -> ArmSummary:
             for key, (n, large) in SLICES.items()
         ),
         latency_ms={},
+        forgetting=(),
     )
 
 
@@ -170,6 +171,7 @@ def comparison() -> Comparison:
             contrast(Answer.SUPERIOR, baseline="lora"),
             *(contrast(Answer.NON_INFERIOR, population=key) for key, (_, large) in SLICES.items() if large),
         ),
+        drops=(),
     )
 
 

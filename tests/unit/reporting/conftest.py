@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from rsa_ops.core.benchmark import CellScores, GroupScore
+from rsa_ops.core.benchmark import CellScores, Forgetting, GroupScore
 from rsa_ops.core.cell import Cell
-from rsa_ops.core.comparison import ArmSummary, Comparison, Contrast, SliceScore
+from rsa_ops.core.comparison import ArmSummary, Comparison, Contrast, SliceScore, WorstSliceDrop
 from rsa_ops.core.estimate import Answer, Estimate, PairedResult
 from rsa_ops.core.measurements import Energy, Measurements
 from rsa_ops.core.validation import Finding, SplitInfo, Validation
@@ -77,7 +77,40 @@ def summary(arm: str, metrics: tuple[str, ...]) -> ArmSummary:
             for name, rows, gap in VECTORS
         ),
         latency_ms={"p50": 6.4, "p95": 9.8},
+        forgetting=tuple(forgotten("accuracy" in metrics, seed) for seed in SEEDS),
     )
+
+
+def forgotten(classifier: bool, seed: int) -> Forgetting:
+    return Forgetting(
+        kind="vector_drift" if classifier else "loss_per_token",
+        value=0.01 * seed if classifier else 0.052 * (seed - 1),
+        trained=None if classifier else 3.4 + 0.052 * (seed - 1),
+        base=None if classifier else 3.4,
+        sentences=60,
+        tokens=700,
+        text_digest=sha("9"),
+    )
+
+
+def drops(classifier: bool) -> tuple[WorstSliceDrop, ...]:
+    found = [
+        WorstSliceDrop(arm=arm, reference="full", slice="vector=xss", difference=-0.051, slices_judged=7)
+        for arm in ARMS
+        if arm != "full"
+    ]
+    for arm in ARMS:
+        found.append(
+            WorstSliceDrop(
+                arm=arm,
+                reference="base model",
+                slice=None if classifier else "vector=xss",
+                difference=None if classifier else 0.123,
+                slices_judged=0 if classifier else 7,
+                reason="the base model has no head for these classes" if classifier else "",
+            )
+        )
+    return tuple(found)
 
 
 def comparison_of(metrics: tuple[str, ...]) -> Comparison:
@@ -108,6 +141,7 @@ def comparison_of(metrics: tuple[str, ...]) -> Comparison:
         examples=590,
         arms=tuple(summary(arm, metrics) for arm in ARMS),
         contrasts=tuple(contrasts),
+        drops=drops("accuracy" in metrics),
     )
 
 
@@ -156,6 +190,7 @@ def scores(arm: str, seed: int) -> CellScores:
         slices=(),
         latency_ms={"p50": 6.4},
         changed_against_base=0.71,
+        forgetting=forgotten(True, seed),
         wall_seconds=11.5,
     )
 

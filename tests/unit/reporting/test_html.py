@@ -52,6 +52,13 @@ def test_every_number_stands_in_the_tables(inputs: ReportInputs) -> None:
         assert digest in words
 
 
+def test_what_could_not_be_held_against_the_base_is_said_once_with_its_reason(inputs: ReportInputs) -> None:
+    words = without_scripts(render_report(inputs))
+    said = "Worst slice of rsa, lora, full against base model: not assessable. The base model has no head"
+    assert words.count(said) == 1
+    assert words.count("Worst slice against full</div>") == 1
+
+
 def test_user_text_is_text(inputs: ReportInputs) -> None:
     evil = "</script><script>alert(1)</script>"
     arm = inputs.comparison.arms[0].model_copy(update={"arm": evil})

@@ -26,6 +26,13 @@ def test_tables_are_rectangular(verdict: Verdict, comparison: Comparison, tco: T
         assert len({row.count("|") for row in rows}) <= 1
 
 
+def test_the_worst_slice_and_forgetting_have_a_row(verdict: Verdict, comparison: Comparison) -> None:
+    made = verdict_markdown(verdict, comparison, None)
+    assert "| Worst slice against full | −5.1 (vector xss) | −5.1 (vector xss) | – |" in made
+    assert "| Worst slice against base model | not assessable | not assessable | not assessable |" in made
+    assert made.count("| Drift on general text | 0.020 (0.010 to 0.030) |") == 1
+
+
 def test_data_can_neither_inject_markup_nor_mention_people(verdict: Verdict) -> None:
     made = verdict_markdown(verdict, None, None)
     assert "<b>" not in made

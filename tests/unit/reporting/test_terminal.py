@@ -31,6 +31,21 @@ def test_arms_of_a_classifier(comparison: Comparison, measurements, tco) -> None
         assert words in made
 
 
+def test_arms_show_the_drop_of_the_worst_slice_and_what_was_forgotten(comparison: Comparison, measurements) -> None:
+    made = " ".join(shown(lambda console: arms_table(console, comparison, measurements, None)).split())
+    assert "Worst slice −5.1 −5.1 – against full vector xss vector xss" in made
+    assert "Worst slice not assessable not assessable not assessable against base model" in made
+    assert "Drift on general 0.020 0.020 0.020 text 0.010 to 0.030" in made
+
+
+def test_a_generator_is_held_against_its_base_and_its_forgetting_has_a_sign(
+    generation: Comparison, measurements
+) -> None:
+    made = " ".join(shown(lambda console: arms_table(console, generation, measurements, None)).split())
+    assert "Worst slice +12.3 +12.3 +12.3 against base" in made
+    assert "Forgetting, nats a +0.052 +0.052 +0.052 token 0.000 to +0.104" in made
+
+
 def test_arms_of_a_generator(generation: Comparison, measurements) -> None:
     made = shown(lambda console: arms_table(console, generation, measurements, None))
     for words in ("chrF", "BLEU", "ROUGE-L", "Fields stated"):
