@@ -28,7 +28,10 @@ TEXTS = {
     if path.is_file() and path.suffix not in {".pyc", ".gz"} and path != Path(__file__)
 }
 # Signatures that a library dictates: its own keywords arrive there and are passed on or left.
-DICTATED = {"on_step_end", "on_log", "on_train_begin", "forward", "_enable_peft_forward_hooks"}
+DICTATED = {
+    *("on_log", "on_optimizer_step", "on_step_end", "on_train_begin", "on_train_end"),
+    *("forward", "_enable_peft_forward_hooks"),
+}
 # The two halves of a torch.autograd.Function; the class docstring gives their shapes.
 TOLD_BY_THE_CLASS = {
     f"{node}.{direction}"

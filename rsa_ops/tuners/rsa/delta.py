@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -129,14 +127,6 @@ class RsaDelta(nn.Module):
         matrix = self.weight.new_zeros(self.layout.out_features, self.layout.in_features)
         matrix[entry_index(self.layout, self.rows, self.columns)] = self.values().detach()
         return matrix
-
-    def blocks(self, entries: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs (view of the values, the matching part of `entries`) of every block: a column, or a group."""
-        values = self.weight.detach()
-        if self.layout.structure in {"columns", "subnet"}:
-            yield from zip(values.unbind(1), entries.unbind(1), strict=True)
-        else:
-            yield from zip(values.unbind(0), entries.unbind(0), strict=True)
 
 
 def pick(x: Tensor, columns: Tensor, dtype: torch.dtype, *, unique: bool, learns: bool) -> Tensor:

@@ -12,7 +12,7 @@ selected columns are copied out, since a view would keep the whole input alive.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -95,19 +95,6 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """The adapter as a dense [out, in] matrix, in the values' type."""
         return self.delta(adapter_name).dense()
-
-    def delta_blocks(self, adapter_name: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs (view of the values, the base's own entries) of every block, in equal shapes.
-
-        For guards that compare the two; the entries are the frozen originals also while the adapter is resident.
-        """
-        delta = self.delta(adapter_name)
-        self.settle()
-        if self.stay is not None and self.stay.name == adapter_name:
-            entries = self.stay.originals
-        else:
-            entries = read_entries(self.matrix(), delta.layout, delta.rows, delta.columns)
-        yield from delta.blocks(entries)
 
     @property
     def resident_adapter(self) -> str | None:
@@ -265,7 +252,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     ) -> nn.Module:
         """The base layer for PEFT to put back in this one's place: as it was, or merged."""
         self.vacate()
-        if merge:
+        if merge and not set(adapter_names or self._active()) <= set(self.merged_adapters):
             self.merge(safe_merge, adapter_names)
         return cast("nn.Module", self.base_layer)
 
@@ -355,7 +342,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return result
 
     def _prepare(self) -> None:
-        if getattr(self, "_is_replica", False):
+        if "_is_replica" in self.__dict__:
             raise RuntimeError(
                 "a Robust Sparse Adapter does not run in torch.nn.DataParallel, which copies the model for every "
                 "batch. Start one process per GPU (torchrun, accelerate launch), or show it one GPU alone."

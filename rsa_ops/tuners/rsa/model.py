@@ -75,9 +75,17 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
                 )
 
     def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:  # noqa: FBT001, FBT002
-        """As PEFT's; warns of what is lost where the base is quantised."""
-        super().merge_adapter(adapter_names, safe_merge)
-        tell_merge_error(rsa_layers(self.model))
+        """As PEFT's; tells what is lost where the base is quantised. A refusal leaves the base as it was."""
+        layers = rsa_layers(self.model)
+        fresh = [layer for layer in layers if not layer.merged]
+        try:
+            super().merge_adapter(adapter_names, safe_merge)
+        except (TypeError, ValueError):
+            for layer in fresh:
+                if layer.merged:
+                    layer.unmerge()
+            raise
+        tell_merge_error(layers)
 
     def _unload_and_optionally_merge(  # the signature is PEFT's
         self,
@@ -86,9 +94,9 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
         safe_merge: bool = False,  # noqa: FBT001, FBT002
         adapter_names: list[str] | None = None,
     ) -> nn.Module:
-        layers = rsa_layers(self.model)
+        if merge:  # of all layers before the first is taken away, so that a refusal leaves a whole model
+            self.merge_adapter(adapter_names, safe_merge)
         plain: nn.Module = super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
-        tell_merge_error(layers)
         return plain
 
     def add_weighted_adapter(

@@ -7,7 +7,8 @@ trains on its seeded random blocks, which is `scoring="random"`.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rsa_ops.tuners.rsa.batches import first_batches, over_processes, to_device,
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.regrow import TIMES, regrow, regrow_steps
 from rsa_ops.tuners.rsa.report import RoundReport, SelectionReport, describe, round_report
+from rsa_ops.tuners.rsa.robustness import Attachment, Robustness, adapter_learning_rate, attached
 from rsa_ops.tuners.rsa.rounds import Admission, Round, admit, empty_places
 from rsa_ops.tuners.rsa.scoremaps import load_scores, save_scores, with_prior
 from rsa_ops.tuners.rsa.scoring import READING, Batch, LossFunction, ScoreMap, magnitude_scores, score_blocks
@@ -33,6 +35,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
     Args:
         adapter_name: the adapter to select for; by default the model's active Robust Sparse Adapter.
         loss_fn: (model, batch) -> scalar, where the model's own `loss` is not the one that is trained.
+        robustness: loss terms and guards of this training; see `Robustness`.
         warm_start: score maps of earlier runs of the same base and task family (files of `save_scores`), which
             count as batches read before.
 
@@ -45,20 +48,23 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         self,
         adapter_name: str | None = None,
         loss_fn: LossFunction | None = None,
+        robustness: Robustness | None = None,
         warm_start: Sequence[str | Path] = (),
     ) -> None:
         self.adapter_name = adapter_name
         self.loss_fn = loss_fn
+        self.robustness = robustness
         self.warm_start = tuple(Path(one) for one in warm_start)
         self.report: SelectionReport | None = None
         self.scores: ScoreMap = {}
         self._batches: list[Batch] = []
         self._steps: tuple[int, ...] = ()
         self._moves: tuple[int, ...] = ()
+        self._attachment: Attachment | None = None
 
     def on_train_begin(
         self,
-        args: TrainingArguments,  # noqa: ARG002
+        args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,  # noqa: ARG002
         **kwargs: Any,  # the signature is transformers'
@@ -66,10 +72,34 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         """Score, select, and write `report`.
 
         Raises:
-            ValueError: the model has no Robust Sparse Adapter, or scoring is impossible (see `score_blocks`).
+            ValueError: the model has no Robust Sparse Adapter, scoring is impossible (see `score_blocks`), or a
+                flag of `robustness` cannot work in this training.
         """
         model: nn.Module = kwargs["model"]
         name, config = find_adapter(model, self.adapter_name)
+        end_backward_early(model, config, args)
+        self._attach(model, name, args, kwargs)
+        with self._plain_loss():
+            self._begin(model, name, config, state, kwargs["train_dataloader"])
+
+    def _attach(self, model: nn.Module, name: str, args: TrainingArguments, given: Mapping[str, Any]) -> None:
+        if self.robustness is None or not self.robustness.on:
+            return
+        first = first_batches(given["train_dataloader"], 1)
+        self._attachment = attached(
+            model,
+            self.robustness,
+            adapter_name=name,
+            optimizer=given.get("optimizer"),
+            arguments=args,
+            batch=first[0] if first else None,
+        )
+
+    def _plain_loss(self) -> AbstractContextManager[None]:
+        """A context without the terms of robustness: blocks are scored by the loss alone."""
+        return nullcontext() if self._attachment is None else self._attachment.paused()
+
+    def _begin(self, model: nn.Module, name: str, config: RsaConfig, state: TrainerState, loader: Any) -> None:
         reason = _reason_to_skip(model, name, config, state)
         self.report = None
         self._steps, self._moves, self._batches = (), (), []
@@ -78,7 +108,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         if reason is None or (state.global_step > 0 and config.scoring != "random"):
             self._plan(config, state)
         if reason is None or self._steps or self._moves:
-            self._read(config, kwargs["train_dataloader"])
+            self._read(config, loader)
         if reason is not None:
             return
         if config.selection == "rounds":
@@ -100,10 +130,35 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
             return
         model: nn.Module = kwargs["model"]
         name, config = find_adapter(model, self.adapter_name)
-        while self._due(self._steps, state):
-            self._select(model, name, config, number=config.rounds - len(self._steps), step=state.global_step)
-        while self._due(self._moves, state):
-            self._move(model, name, config, kwargs.get("optimizer"))
+        with self._plain_loss():
+            while self._due(self._steps, state):
+                self._select(model, name, config, number=config.rounds - len(self._steps), step=state.global_step)
+            while self._due(self._moves, state):
+                self._move(model, name, config, kwargs.get("optimizer"))
+
+    def on_optimizer_step(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,  # the signature is transformers'
+    ) -> None:
+        """Let the guards act, at the learning rate of the step that was just made."""
+        if self._attachment is not None:
+            name, _ = find_adapter(kwargs["model"], self.adapter_name)
+            self._attachment.after_step(adapter_learning_rate(kwargs["optimizer"], kwargs["model"], name))
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002  the signature is transformers'
+    ) -> None:
+        """Take the loss terms off."""
+        if self._attachment is not None:
+            self._attachment.detach()
+            self._attachment = None
 
     def _plan(self, config: RsaConfig, state: TrainerState) -> None:
         """Set the steps that are still to come; those of a resumed run lie in its checkpoint."""
@@ -220,6 +275,24 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
             before.modules if before else describe(model, name, halves),
             rounds,
         )
+
+
+def end_backward_early(model: nn.Module, config: RsaConfig, args: TrainingArguments) -> None:
+    """Let a shallow adapter end the backward pass at its lowest layer under gradient checkpointing too.
+
+    transformers makes the embeddings require a gradient whenever checkpointing is on, which only the reentrant kind
+    needs: it would carry the backward pass through every layer that has no adapter.
+    """
+    shallow = config.budget_pattern is not None or config.layers_to_transform is not None
+    kind = getattr(args, "gradient_checkpointing_kwargs", None) or {}
+    release = getattr(model, "disable_input_require_grads", None)
+    if (
+        shallow
+        and getattr(args, "gradient_checkpointing", False)
+        and kind.get("use_reentrant") is False
+        and release
+    ):
+        release()
 
 
 def round_steps(config: RsaConfig, max_steps: int) -> tuple[int, ...]:

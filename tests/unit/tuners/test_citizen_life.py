@@ -204,6 +204,24 @@ def test_a_weighted_combination_is_refused_with_what_to_do():
         model.add_weighted_adapter(["default", "other"], [0.5, 0.5], "both")
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_merge_that_is_refused_leaves_the_whole_model_as_it_was(mode):
+    model = learnt(llama(mode=mode))
+    last = model.base_model.model.model.layers[1].mlp.down_proj.rsa_delta["default"]
+    last.weight.data[0, 0] = float("nan")
+    for merge in (model.merge_adapter, model.merge_and_unload):
+        with pytest.raises(ValueError, match="expected finite weights, found NaN"):
+            merge(safe_merge=True)
+        assert model.get_model_status().merged_adapters == []
+    last.weight.data[0, 0] = 0.0
+    expected = logits(model)
+    with model.disable_adapter():
+        assert torch.equal(logits(model), logits(bare_llama()))
+    model.merge_adapter()
+    plain = model.merge_and_unload(safe_merge=True)
+    torch.testing.assert_close(logits(plain), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_a_mixed_peft_model_is_refused():
     with pytest.raises(ValueError, match="'ROBUST_SPARSE' is not compatible with the `PeftMixedModel`"):
         get_peft_model(bare_llama(), RsaConfig(), mixed=True)

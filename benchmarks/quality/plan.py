@@ -1,0 +1,361 @@
+"""What is tried, in which order, and the one rule by which every method finds its learning rate.
+
+A `Study` asks how well one variant does on one task. Its rates are a geometric grid around the variant's start;
+where the best is the lowest or the highest tried, the next one beyond it is tried too, until the best lies inside
+(the rule of benchmarks/learning_rates.py). Studies that are refined then try the two rates halfway to the best
+one's neighbours. So every method of a table gets the same number of rates, and more only where its grid began in
+the wrong place. The rate is chosen on the validation split; only then do the final seeds run, on the split the
+study names. Nothing here trains: from the trials that are done follow those that are wanted, which is also how a
+run resumes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from quality.methods import METHODS, STRUCTURE_RATES
+from quality.tasks import TASKS
+
+STEP = math.sqrt(10)
+POINTS = 3
+MOST_RATES = 8
+Split = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with everything but its learning rate and seed. Equal names mean equal variants.
+
+    Attributes:
+        r: the budget, as LoRA's rank; 0 for full fine-tuning.
+        options: further options of the PEFT configuration; None takes one away.
+        robustness: options of RSA's `Robustness`.
+        depth: share of the transformer layers that are adapted, the top ones; None and 1 adapt all of them.
+        planned: RSA's `plan_budget` chooses the layers and shares the budget out, in place of equal shares.
+        warm: scores of a finished run on other sentences are given as RSA's warm start.
+        rate: where the search begins; by default where the method or the structure begins.
+        keeps_selection: whether the chosen columns are kept with the result, to see how far seeds agree.
+    """
+
+    name: str
+    method: str = "rsa"
+    r: int = 2
+    options: tuple[tuple[str, Any], ...] = ()
+    robustness: tuple[tuple[str, Any], ...] = ()
+    depth: float | None = None
+    planned: bool = False
+    warm: bool = False
+    rate: float | None = None
+    keeps_selection: bool = False
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: a variant at one rate with one seed, scored on one split."""
+
+    task: str
+    variant: Variant
+    rate: float
+    seed: int
+    split: Split
+
+    @property
+    def key(self) -> str:
+        """What tells this trial from every other."""
+        return f"{self.task}/{self.variant.name}/{self.rate:g}/{self.seed}/{self.split}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One variant on one task: a search for its rate, then `seeds` at the rate found, scored on `split`."""
+
+    task: str
+    variant: Variant
+    split: Split = "validation"
+    seeds: tuple[int, ...] = (1, 2)
+    sweep_seeds: tuple[int, ...] = (1,)
+    refined: bool = False
+
+    @property
+    def centre(self) -> float:
+        """Where the search for a rate begins."""
+        if self.variant.rate is not None:
+            return self.variant.rate
+        base = TASKS[self.task].base
+        structure = dict(self.variant.options).get("structure")
+        if structure is not None:
+            return STRUCTURE_RATES[structure][0 if base == "encoder" else 1]
+        return METHODS[self.variant.method].rate(base)
+
+    def trial(self, rate: float, seed: int, split: Split) -> Trial:
+        """One of its trials."""
+        return Trial(self.task, self.variant, rate, seed, split)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How far the search for a rate has come.
+
+    `scores`: rate -> mean score over the sweep's seeds, higher is better, -inf where a training diverged. `best` is
+    None until the search has ended; `inside` says whether rates on both sides of it were tried.
+    """
+
+    scores: Mapping[float, float]
+    missing: tuple[Trial, ...]
+    best: float | None
+    inside: bool
+
+
+Scores = Mapping[str, float]
+"""Key of a finished trial -> its score, higher is better; -inf where it diverged or failed for good."""
+
+
+def rounded(rate: float) -> float:
+    """Three figures, so that a rate reads the same in every file."""
+    return float(f"{rate:.3g}")
+
+
+def grid(centre: float) -> tuple[float, ...]:
+    """The first rates of a search."""
+    return tuple(rounded(centre * STEP**place) for place in range(-(POINTS // 2), POINTS // 2 + 1))
+
+
+def best_rate(scores: Mapping[float, float]) -> float:
+    """The rate with the best score; of equals the lowest."""
+    return min(scores, key=lambda rate: (-scores[rate], rate))
+
+
+def beyond(scores: Mapping[float, float]) -> float | None:
+    """The next rate to try when the best lies at an edge, None when it lies inside or enough were tried."""
+    best, ordered = best_rate(scores), sorted(scores)
+    if len(scores) >= MOST_RATES or best not in (ordered[0], ordered[-1]):
+        return None
+    return rounded(best / STEP if best == ordered[0] else best * STEP)
+
+
+def halfway(scores: Mapping[float, float]) -> tuple[float, ...]:
+    """The rates halfway (in ratio) between the best and its neighbours; () where it has none on one side."""
+    best, ordered = best_rate(scores), sorted(scores)
+    place = ordered.index(best)
+    if place in (0, len(ordered) - 1):
+        return ()
+    return tuple(rounded(math.sqrt(best * other)) for other in (ordered[place - 1], ordered[place + 1]))
+
+
+def search(study: Study, done: Scores) -> Search:
+    """The search for `study`'s rate, from the trials that are done."""
+
+    def missing(rates: Iterable[float]) -> list[Trial]:
+        trials = [study.trial(rate, seed, "validation") for rate in rates for seed in study.sweep_seeds]
+        return [trial for trial in trials if trial.key not in done]
+
+    def mean(rate: float) -> float:
+        keys = [study.trial(rate, seed, "validation").key for seed in study.sweep_seeds]
+        return sum(done[key] for key in keys) / len(keys)
+
+    rates = list(grid(study.centre))
+    refined = not study.refined
+    while True:
+        if open_ := missing(rates):
+            return Search({}, tuple(open_), None, inside=False)
+        scores = {rate: mean(rate) for rate in rates}
+        # Halfway points are asked for once, so that a search ends: the best of them has neighbours on both sides.
+        following = beyond(scores)
+        if following is not None:
+            rates.append(following)
+        elif not refined:
+            refined = True
+            rates += halfway(scores)
+        else:
+            best = best_rate(scores)
+            return Search(scores, (), best, inside=min(rates) < best < max(rates))
+
+
+def wanted(study: Study, done: Scores) -> list[Trial]:
+    """The trials that can run now; [] when the study is finished or waits for trials that run already."""
+    found = search(study, done)
+    if found.best is None:
+        return list(found.missing)
+    finals = [study.trial(found.best, seed, study.split) for seed in study.seeds]
+    return [trial for trial in finals if trial.key not in done]
+
+
+def next_trials(studies: Iterable[Study], done: Scores, running: frozenset[str]) -> Iterator[Trial]:
+    """What could start now, the most important study first."""
+    given = set(running)
+    for study in studies:
+        for trial in wanted(study, done):
+            if trial.key not in given:
+                given.add(trial.key)
+                yield trial
+
+
+def fewest_trials(study: Study) -> int:
+    """Trials of a study whose best rate lies inside its first grid."""
+    rates = POINTS + (2 if study.refined else 0)
+    shared = len(set(study.seeds) & set(study.sweep_seeds)) if study.split == "validation" else 0
+    return rates * len(study.sweep_seeds) + len(study.seeds) - shared
+
+
+# --- Measure C: the methods at equal budget ------------------------------------------------------------------
+
+RANKS = (2, 8)
+BASELINES = ("lora", "shira", "super", "rslora", "miss")
+
+
+def compared(task: str, method: str, r: int) -> Study:
+    """A row of table C."""
+    seeds = TASKS[task].final_seeds if r == 2 or task != "e2e" else TASKS[task].final_seeds[:3]
+    variant = Variant(f"{method}-r{r}" if r else method, method, r, keeps_selection=method == "rsa")
+    return Study(task, variant, "test", seeds, TASKS[task].sweep_seeds, refined=True)
+
+
+def baselines(task: str) -> tuple[Study, ...]:
+    """Table C without RSA, whose default the ablations decide first."""
+    lines = [compared(task, method, r) for r in RANKS for method in BASELINES]
+    return (*lines[:2], compared(task, "full", 0), *lines[2:])
+
+
+# --- Measure D: what of RSA helps; scored on the validation split, the test split stays closed ---------------
+
+SELECTIONS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "random": (("scoring", "random"),),
+    "static": (("selection", "static"),),
+    "rounds": (("selection", "rounds"), ("confidence", 0.0)),
+    "bounded": (("selection", "rounds"), ("confidence", 1.64)),
+}
+STRUCTURES = ("columns", "spread", "elements", "subnet", "tiles")
+
+
+def formed(structure: str, selection: str, r: int, **further: Any) -> Variant:
+    """RSA of one structure and selection; `further` options go into its name."""
+    words = [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in further.items()]
+    name = "-".join((structure, selection, *words, f"r{r}"))
+    options = (("structure", structure), *SELECTIONS[selection], *further.items())
+    return Variant(name, r=r, options=options, keeps_selection=structure in ("columns", "spread"))
+
+
+def robust(task: str, r: int, lines: Iterable[tuple[tuple[str, float], ...]]) -> tuple[Study, ...]:
+    """One line of defence at a time, on the same columns; the line without any is in `core`."""
+    plain = formed("columns", "static", r)
+    return tuple(
+        Study(
+            task, replace(plain, name="-".join((plain.name, *(f"{k}={v:g}" for k, v in flags))), robustness=flags)
+        )
+        for flags in lines
+    )
+
+
+def warmed(task: str, r: int) -> tuple[Study, ...]:
+    """Few sentences, with and without the scores of a run on others; from few batches and from more."""
+    cold = [formed("columns", way, r, scoring_batches=count) for way in ("static", "bounded") for count in (2, 8)]
+    pairs = [v for variant in cold for v in (variant, replace(variant, name=f"{variant.name}-warm", warm=True))]
+    return tuple(Study(task, variant, seeds=(1, 2, 3)) for variant in pairs)
+
+
+def core(task: str, r: int, structures: tuple[str, ...]) -> tuple[Study, ...]:
+    """Every selection of these structures."""
+    return tuple(Study(task, formed(form, way, r)) for form in structures for way in SELECTIONS)
+
+
+def named(task: str, r: int, rows: Iterable[tuple[str, str, dict[str, Any]]]) -> tuple[Study, ...]:
+    """Single variants: (structure, selection, further options)."""
+    return tuple(Study(task, formed(form, way, r, **further)) for form, way, further in rows)
+
+
+def budgets(task: str) -> tuple[Study, ...]:
+    """RSA's columns from 0.25 to 5 % of the weights."""
+    shares = (0.0025, 0.005, 0.01, 0.02, 0.05)
+    options = (("structure", "columns"), ("selection", "static"), ("r", None))
+    variants = [
+        Variant(f"columns-static-density={share:g}", r=1, options=(*options, ("density", share)))
+        for share in shares
+    ]
+    return tuple(Study(task, variant) for variant in variants)
+
+
+def depths(task: str, r: int) -> tuple[Study, ...]:
+    """The frontier depth against quality: RSA, and LoRA on the same layers. A claim, hence on the test split."""
+    lines = [
+        Variant(f"{method}-depth={depth:g}-r{r}", method, r, depth=depth)
+        for depth in (0.5, 0.75, 0.25, 1.0)
+        for method in ("rsa", "lora")
+    ]
+    planned = [Variant(f"rsa-planned={depth:g}-r{r}", "rsa", r, depth=depth, planned=True) for depth in (0.5, 0.75)]
+    return tuple(Study(task, variant, "test", (1, 2, 3), (101,)) for variant in (*lines, *planned))
+
+
+PARTS: dict[str, tuple[Study, ...]] = {
+    "d-core": core("e2e", 2, ("columns", "spread")) + core("e2e", 2, ("elements", "subnet", "tiles")),
+    "c-e2e": baselines("e2e"),
+    "c-b10": baselines("b10"),
+    "c-b77": baselines("b77"),
+    **{f"c-{task}-rsa": tuple(compared(task, "rsa", r) for r in RANKS) for task in ("e2e", "b10", "b77")},
+    "d-scaling": named(
+        "e2e",
+        2,
+        [
+            (form, "static", {"activation_scaling": True, **further})
+            for form in ("spread", "columns", "elements")
+            for further in ({}, {"choice": "sample"})
+        ],
+    ),
+    "d-choice": named("e2e", 2, [(form, "static", {"choice": "sample"}) for form in STRUCTURES]),
+    "d-b10": core("b10", 4, ("columns", "spread", "elements")) + core("b10", 4, ("subnet", "tiles")),
+    "d-depth": depths("e2e", 8),
+    "d-scoring": named(
+        "e2e", 2, [("columns", "static", {"scoring": scoring}) for scoring in ("grad", "snip", "magnitude")]
+    ),
+    "d-rows": named("e2e", 2, [("spread", "static", {"row_groups": groups}) for groups in (4, 16)]),
+    "d-batches": named("e2e", 2, [("columns", "static", {"scoring_batches": count}) for count in (2, 32)]),
+    "d-layers": (
+        *named("e2e", 2, [("columns", "static", {"share_siblings": False})]),
+        Study("e2e", replace(formed("columns", "static", 2), name="columns-static-planned-r2", planned=True)),
+    ),
+    "d-density": budgets("e2e"),
+    "d-robust": robust(
+        "b10",
+        4,
+        [
+            (("delta_decay", 1.0),),
+            (("trust_ratio", 0.5),),
+            (("neftune_alpha", 5.0),),
+            (("worst_slice", 0.01),),
+            (("rdrop", 1.0),),
+            (("r3f", 1.0), ("r3f_noise", 0.01)),
+        ],
+    )
+    + robust(
+        "e2e",
+        2,
+        [
+            (("delta_decay", 1.0),),
+            (("trust_ratio", 0.5),),
+            (("neftune_alpha", 5.0),),
+            (("r3f", 1.0), ("r3f_noise", 0.01)),
+        ],
+    ),
+    "d-warm": warmed("e2e200", 2),
+    "d-agree": tuple(
+        Study("e2e", formed(form, way, 2), seeds=(1, 2, 3))
+        for form in ("columns", "spread")
+        for way in ("static", "rounds", "bounded")
+    ),
+    "c-dora": tuple(compared(task, "dora", r) for task in ("e2e", "b10", "b77") for r in RANKS),
+}
+"""Part name -> its studies, the most decisive first. A line more is a method or a variant more."""
+
+
+def studies_of(names: str) -> tuple[Study, ...]:
+    """The studies of comma-separated part names, in this order.
+
+    Raises:
+        SystemExit: an unknown part.
+    """
+    wanted_parts = names.split(",")
+    if unknown := [name for name in wanted_parts if name not in PARTS]:
+        raise SystemExit(f"unknown part {unknown[0]!r}; there are: {', '.join(PARTS)}")
+    return tuple(study for name in wanted_parts for study in PARTS[name])
