@@ -147,17 +147,19 @@ def test_regrowth_moves_the_weakest_to_the_best_free_and_starts_them_anew(struct
     assert (delta.scale == 1).all()
 
 
-def test_a_run_with_regrowth_keeps_its_budget_and_the_base(tmp_path):
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_run_with_regrowth_keeps_its_budget_and_the_base(tmp_path, scaled):
     from test_rsa_callback import trainer
 
     from rsa_ops.tuners import RsaCallback
 
-    model = llama(regrow=0.5, mode="resident", scoring_batches=2)
+    model = llama(regrow=0.5, mode="resident", scoring_batches=2, activation_scaling=scaled)
     before = {id(unit.delta): unit.delta.columns.clone() for unit in units(model, "default")}
     trainer(model, causal_batch(rows=8), tmp_path, [RsaCallback()], max_steps=20).train()
     for unit in units(model, "default"):
         assert unit.delta.columns.unique().numel() == unit.layout.picks
-        assert (unit.delta.scale == 1).all()
+        assert (unit.delta.scale > 0).all()
+        assert len(set(unit.delta.scale.tolist())) == (unit.layout.picks if scaled else 1)
     assert any(not torch.equal(unit.delta.columns, before[id(unit.delta)]) for unit in units(model, "default"))
     original = bare_llama().state_dict()
     for name, tensor in model.state_dict().items():

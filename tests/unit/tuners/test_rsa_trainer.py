@@ -7,7 +7,17 @@ import torch
 from peft import PeftModel, TaskType, get_peft_model
 from test_rsa_callback import CASES, Losses, trainer
 from transformers import TrainerCallback
-from tuner_models import STRUCTURES, bare_bert, bare_llama, bert, causal_batch, classified_batch, llama, places
+from tuner_models import (
+    PLAIN,
+    STRUCTURES,
+    bare_bert,
+    bare_llama,
+    bert,
+    causal_batch,
+    classified_batch,
+    llama,
+    places,
+)
 
 from rsa_ops.tuners import RsaCallback, RsaConfig, score_blocks
 from rsa_ops.tuners.rsa.selection import units
@@ -53,7 +63,7 @@ def test_rounds_fill_the_budget_early_and_training_lowers_the_loss(tmp_path, bui
 
 def test_static_and_rounds_without_a_bound_and_one_round_choose_alike(tmp_path):
     def chosen(**options):
-        model = llama(scoring_batches=4, **options)
+        model = llama(scoring_batches=4, **PLAIN, **options)
         trainer(model, causal_batch(rows=16), tmp_path, [RsaCallback()], max_steps=2, learning_rate=0.0).train()
         return {name: place.sort().values for name, place in places(model).items()}
 
@@ -201,12 +211,13 @@ def test_a_warm_start_of_other_shapes_is_refused_before_any_training(tmp_path):
     assert not watch.trained
 
 
-def test_scores_of_the_callback_are_those_of_its_batches(tmp_path):
+@pytest.mark.parametrize("scoring", ["fisher", "relative", "grad", "snip"])
+def test_scores_of_the_callback_are_those_of_its_batches(tmp_path, scoring):
     batch = causal_batch(rows=4)
     callback = RsaCallback()
-    model = llama(scoring_batches=1)
+    model = llama(scoring_batches=1, scoring=scoring)
     trainer(model, batch, tmp_path, [callback], max_steps=1, learning_rate=0.0).train()
-    for name, score in score_blocks(llama(), [batch]).items():
+    for name, score in score_blocks(llama(), [batch], scoring=scoring).items():
         torch.testing.assert_close(callback.scores[name].total, score.total, rtol=1e-4, atol=1e-9)
 
 
