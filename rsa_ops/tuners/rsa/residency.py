@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from rsa_ops.tuners.rsa.blocks import read_entries, write_entries
+from rsa_ops.tuners.rsa.blocks import read_entries, spread_over_rows, write_entries
 from rsa_ops.tuners.rsa.delta import RsaDelta
 
 
@@ -110,7 +110,7 @@ def rewrite(stays: Sequence[tuple[nn.Module, Stay]]) -> None:
     if not stays:
         return
     with torch.inference_mode(mode=False), torch.no_grad():
-        values = [stay.delta.values().detach() for _, stay in stays]
+        values = acting_values([stay.delta for _, stay in stays])
         originals = [stay.originals for _, stay in stays]
         wide = [torch.empty_like(one) for one in values]
         torch._foreach_copy_(wide, originals)
@@ -124,6 +124,16 @@ def rewrite(stays: Sequence[tuple[nn.Module, Stay]]) -> None:
         for (base, stay), entry in zip(stays, entries, strict=True):
             write_entries(matrix_of(base), stay.delta.layout, stay.rows, stay.columns, entry)
             stay.mark()
+
+
+def acting_values(deltas: Sequence[RsaDelta]) -> list[Tensor]:
+    """The values of adapters as they act, detached: scaled where they carry scales."""
+    weights = [delta.weight.detach() for delta in deltas]
+    scales = [None if delta.scale is None else spread_over_rows(delta.layout, delta.scale) for delta in deltas]
+    whole = [scale for scale in scales if scale is not None]
+    if len(whole) == len(weights):  # the usual case, by one call for all layers
+        return list(torch._foreach_mul(weights, whole))  # noqa: SLF001
+    return [delta.values().detach() for delta in deltas]
 
 
 def leave(base: nn.Module, stay: Stay) -> None:
