@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rsa_ops.tuners.rsa.layout import Layout
 from rsa_ops.tuners.rsa.rounds import held_blocks, place, slots_of
 from rsa_ops.tuners.rsa.scoring import ScoreMap
-from rsa_ops.tuners.rsa.selection import Unit, as_pools, top, units
+from rsa_ops.tuners.rsa.selection import Unit, activation_scales, as_pools, top, units
 
 TIMES = 10
 """Later selections, evenly spaced between the end of the rounds and `END` of training."""
@@ -31,7 +31,9 @@ def regrow_steps(after: int, max_steps: int) -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def regrow(model: nn.Module, adapter_name: str, scores: ScoreMap, share: float, optimizer: Any) -> int:
+def regrow(
+    model: nn.Module, adapter_name: str, scores: ScoreMap, share: float, optimizer: Any, *, scaled: bool = False
+) -> int:
     """Move `share` of every unit's blocks; returns how many moved.
 
     Args:
@@ -40,6 +42,7 @@ def regrow(model: nn.Module, adapter_name: str, scores: ScoreMap, share: float, 
         scores: of this moment.
         share: of the blocks of each pool, in [0, 1].
         optimizer: whose moments of the moved places are set to zero; None where there is none.
+        scaled: whether new blocks get the scale of their activations, as the first ones did.
     """
     moved = 0
     states: Mapping[Tensor, dict[str, Any]] = {} if optimizer is None else optimizer.state
@@ -47,18 +50,26 @@ def regrow(model: nn.Module, adapter_name: str, scores: ScoreMap, share: float, 
         score = unit.scores(scores)
         count = round(share * unit.layout.picks)
         if score is not None and count:
-            moved += _move(unit, adapter_name, as_pools(unit.layout, score.total), count, states)
+            pools = as_pools(unit.layout, score.total)
+            fresh = _move(unit, adapter_name, pools, count, states)
+            moved += int(fresh.sum()) // (unit.layout.columns if unit.layout.structure == "tiles" else 1)
+            if scaled and unit.delta.scale is not None:
+                scales = activation_scales(score.power)[unit.delta.columns.long()]
+                unit.delta.scale.copy_(torch.where(fresh, scales, unit.delta.scale))
     return moved
 
 
-def _move(unit: Unit, adapter_name: str, pools: Tensor, count: int, states: Mapping[Tensor, dict[str, Any]]) -> int:
+def _move(
+    unit: Unit, adapter_name: str, pools: Tensor, count: int, states: Mapping[Tensor, dict[str, Any]]
+) -> Tensor:
+    """Move up to `count` blocks of each pool; returns a mask of the new ones, in the shape of the scales."""
     layout, scale = unit.layout, unit.delta.scale
     if scale is None:
         raise ValueError("regrow needs blocks with scales: RsaConfig(regrow=...) above 0")
     held = held_blocks(unit.delta)
     deltas = [layer.delta(adapter_name) for layer in unit.layers]
     _, active = slots_of(unit.delta)
-    moved = 0
+    fresh = torch.zeros_like(scale, dtype=torch.bool)
     for pool in range(pools.shape[0]):
         strength = sum(_strength(layout, delta.weight, pool) for delta in deltas)
         weakest = top(-torch.where(active[pool], strength, torch.inf)[None], count)[0]
@@ -71,9 +82,10 @@ def _move(unit: Unit, adapter_name: str, pools: Tensor, count: int, states: Mapp
             for tensor in (delta.weight, *_moments(states, delta.weight)):
                 tensor[where] = 0
         scale[_scale_at(layout, pool, weakest)] = 0
+        idle = scale == 0
         place(unit.delta, pool, picks)
-        moved += picks.numel()
-    return moved
+        fresh |= idle & (scale != 0)
+    return fresh
 
 
 def _strength(layout: Layout, weight: Tensor, pool: int) -> Tensor:

@@ -23,7 +23,15 @@ from rsa_ops.tuners.rsa.report import RoundReport, SelectionReport, describe, ro
 from rsa_ops.tuners.rsa.robustness import Attachment, Robustness, adapter_learning_rate, attached
 from rsa_ops.tuners.rsa.rounds import Admission, Round, admit, empty_places
 from rsa_ops.tuners.rsa.scoremaps import load_scores, save_scores, with_prior
-from rsa_ops.tuners.rsa.scoring import READING, Batch, LossFunction, ScoreMap, magnitude_scores, score_blocks
+from rsa_ops.tuners.rsa.scoring import (
+    READING,
+    Batch,
+    LossFunction,
+    ScoreMap,
+    magnitude_scores,
+    relative_scores,
+    score_blocks,
+)
 from rsa_ops.tuners.rsa.selection import is_trained, scale_by_activation, select_blocks, units
 
 
@@ -189,8 +197,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
     def _select(self, model: nn.Module, name: str, config: RsaConfig, *, number: int, step: int) -> None:
         started = time.perf_counter()
         batches = self._share(config, number)
-        halves = self._halves(model, name, config, [to_device(batch, model) for batch in batches])
-        scores = self._with_prior(merged(halves))
+        scores, halves = self._scores(model, name, config, [to_device(batch, model) for batch in batches])
         report = None
         if config.selection == "rounds":
             report = round_report(step, self._round(model, name, config, halves, scores, number))
@@ -208,8 +215,9 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
     def _move(self, model: nn.Module, name: str, config: RsaConfig, optimizer: Any) -> None:
         done = TIMES - len(self._moves)
         batches = [to_device(batch, model) for batch in self._share(config, config.rounds + done)]
-        scores = self._with_prior(merged(self._halves(model, name, config, batches)))
-        regrow(model, name, scores, config.regrow * (1 - done / TIMES), optimizer)
+        scores, _ = self._scores(model, name, config, batches)
+        share = config.regrow * (1 - done / TIMES)
+        regrow(model, name, scores, share, optimizer, scaled=config.activation_scaling)
         self._moves = self._moves[1:]
 
     def _share(self, config: RsaConfig, number: int) -> list[Batch]:
@@ -223,7 +231,7 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
         """Scores of the even and of the odd batches, over all processes; or one map of magnitudes."""
         if not batches:
             return (magnitude_scores(model, adapter_name=name),)
-        scoring = config.scoring if config.scoring in READING else "fisher"
+        scoring = config.scoring if config.scoring in {"grad", "snip"} else "fisher"
         halves = []
         for part in (batches[0::2], batches[1::2]):
             # An empty second half still takes its turn: every process must call the same collectives.
@@ -235,9 +243,17 @@ class RsaCallback(TrainerCallback):  # type: ignore[misc]
             return ({key: replace(size, power=inputs[key].power) for key, size in sizes.items() if key in inputs},)
         return tuple(half for half in halves if half)
 
-    def _with_prior(self, scores: ScoreMap) -> ScoreMap:
-        # Counted in once, and not in the halves, whose agreement tells about this run's data alone.
-        return with_prior(scores, [load_scores(path) for path in self.warm_start])
+    def _scores(
+        self, model: nn.Module, name: str, config: RsaConfig, batches: list[Batch]
+    ) -> tuple[ScoreMap, tuple[ScoreMap, ...]]:
+        """Scores of all batches and of earlier runs, and of this run's even and odd batches alone."""
+        halves = self._halves(model, name, config, batches)
+        whole = merged(halves)
+        if config.scoring == "relative":  # a ratio of sums, hence taken after summing
+            whole = relative_scores(model, name, whole)
+            halves = tuple(relative_scores(model, name, half) for half in halves)
+        # Earlier runs count once, and not in the halves, whose agreement tells about this run's data.
+        return with_prior(whole, [load_scores(path) for path in self.warm_start]), halves
 
     @staticmethod
     def _round(

@@ -252,10 +252,19 @@ class _Sum:
     def result(self) -> BlockScores:
         """The sums so far."""
         total, squares, power = self._sums
-        if self.scoring == "relative":
-            inverse = 1 / input_power(self.layout, power).clamp_min(torch.finfo(power.dtype).tiny)
-            return BlockScores(total * inverse, squares * inverse.square(), self.batches, power)
-        return BlockScores(total, squares, self.batches, power)
+        score = BlockScores(total, squares, self.batches, power)
+        return _relative(score, self.layout) if self.scoring == "relative" else score
+
+
+def relative_scores(model: nn.Module, adapter_name: str, scores: ScoreMap) -> ScoreMap:
+    """Scores by "fisher" made "relative": to be done last, after sums over batches and processes."""
+    layers = adapted_layers(model, adapter_name)
+    return {name: _relative(score, layers[name].delta(adapter_name).layout) for name, score in scores.items()}
+
+
+def _relative(score: BlockScores, layout: Layout) -> BlockScores:
+    inverse = 1 / input_power(layout, score.power).clamp_min(torch.finfo(score.power.dtype).tiny)
+    return BlockScores(score.total * inverse, score.squares * inverse.square(), score.batches, score.power)
 
 
 def input_power(layout: Layout, power: Tensor) -> Tensor:

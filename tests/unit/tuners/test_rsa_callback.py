@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from tuner_models import bare_bert, bare_llama, bert, best, causal_batch, classified_batch, llama
+from tuner_models import PLAIN, bare_bert, bare_llama, bert, best, causal_batch, classified_batch, llama
 
 from rsa_ops.tuners import RsaCallback, magnitude_scores, score_blocks
 
@@ -81,8 +81,7 @@ def test_one_line_beside_lora_trains_the_adapter_alone(tmp_path, build, bare, da
 
 def test_the_columns_are_the_best_of_the_batches_that_were_read(tmp_path):
     batch = causal_batch(rows=8)
-    model = llama(scoring_batches=2)
-    halves = []
+    model = llama(scoring_batches=2, **PLAIN)
     order = []
     callback = RsaCallback(loss_fn=lambda m, b: order.append(b["input_ids"].clone()) or m(**b).loss)
     trainer(model, batch, tmp_path, [callback], max_steps=1, learning_rate=0.0).train()
@@ -156,7 +155,7 @@ def test_mixed_precision_trains(tmp_path):
 
 
 def test_random_scoring_and_a_trained_adapter_are_left_alone(tmp_path):
-    model = llama(scoring="random")
+    model = llama(scoring="random", activation_scaling=False)
     before = {k: v.clone() for k, v in model.state_dict().items() if k.endswith("columns")}
     callback = RsaCallback()
     trainer(model, causal_batch(rows=8), tmp_path, [callback]).train()
@@ -169,7 +168,7 @@ def test_random_scoring_and_a_trained_adapter_are_left_alone(tmp_path):
 
 
 def test_magnitude_reads_no_batch(tmp_path):
-    model = llama(scoring="magnitude")
+    model = llama(scoring="magnitude", activation_scaling=False, choice="top")
     callback = RsaCallback()
     trainer(model, causal_batch(rows=8), tmp_path, [callback], max_steps=1, learning_rate=0.0).train()
     assert (callback.report.batches, callback.report.tokens) == (0, 0)
@@ -191,7 +190,7 @@ def test_magnitude_reads_no_batch(tmp_path):
     ],
 )
 def test_activation_scaling_measures_inputs_whatever_chooses_the_columns(tmp_path, scoring, selection):
-    options = {"scoring": scoring, "activation_scaling": True, "selection": selection, "rounds": 2}
+    options = {"scoring": scoring, "activation_scaling": True, "choice": "top", "selection": selection, "rounds": 2}
     model, drawn = llama(**options), llama(scoring="random")
     batch = causal_batch(rows=8)
     callback = RsaCallback()

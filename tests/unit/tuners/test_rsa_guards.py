@@ -251,15 +251,18 @@ def test_siblings_keep_one_gathered_tensor_together():
         assert counts == expected
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @each_structure
-def test_a_resident_layer_keeps_gathered_inputs_alone(structure):
-    layer = learnt(two_layers(structure=structure, tile=2, mode="resident", density=0.34)).base_model.model.first
+def test_a_resident_layer_keeps_gathered_inputs_alone(structure, scaled):
+    options = {"structure": structure, "tile": 2, "mode": "resident", "density": 0.34, "activation_scaling": scaled}
+    layer = learnt(two_layers(**options)).base_model.model.first
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         layer(torch.randn(50, 6))
     layout = layer.delta("default").layout
     wide = 6 if structure == "elements" else layout.groups * layout.columns
-    assert [tuple(t.shape) for t in kept if t.is_floating_point()] == [(50, wide)]
+    made = [t for t in kept if t.is_floating_point() and t is not layer.delta("default").scale]
+    assert [tuple(t.shape) for t in made] == [(50, wide)]
 
 
 @pytest.mark.parametrize("mode", ["additive", "resident"])

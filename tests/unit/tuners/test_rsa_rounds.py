@@ -301,7 +301,7 @@ def test_blocks_that_are_not_admitted_stay_zero_under_adamw_and_have_no_effect(s
 
 def test_places_can_not_be_emptied_without_scales_and_a_trained_adapter_is_not_moved():
     with pytest.raises(ValueError, match="selection='rounds'"):
-        empty_places(two_layers().base_model.model.first.delta("default"))
+        empty_places(two_layers(activation_scaling=False).base_model.model.first.delta("default"))
     with pytest.raises(ValueError, match="has learnt"):
         select_blocks(learnt(two_layers()), "default", {})
 

@@ -17,6 +17,8 @@ from transformers import (
 from rsa_ops.tuners import BlockScores, RsaConfig
 
 VOCABULARY = 40
+PLAIN: dict[str, Any] = {"activation_scaling": False, "scoring": "fisher", "choice": "top"}
+"""Options under which an adapter is the best blocks by plain Fisher scores, without scales."""
 STRUCTURES = ("columns", "spread", "subnet", "tiles", "elements")
 
 

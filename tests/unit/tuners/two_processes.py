@@ -59,7 +59,7 @@ def main(rank: int, folder: Path) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found = {
         "scores": {structure: scored(structure, rank) for structure in STRUCTURES},
-        "static": selected(rank),
+        "static": selected(rank, choice="top"),
         "rounds": selected(rank, selection="rounds", rounds=2),
     }
     for structure, mode in [
