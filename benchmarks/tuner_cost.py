@@ -278,7 +278,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _clean(device: str) -> None:
-    """Free what the last row held; PEFT's SHiRA and Super-Tuning keep a layer, and with it its model, in a cache."""
+    """Free what the last row held; PEFT's SHiRA and Super-Tuning keep a layer, hence its model, in a cache."""
     torch.compiler.reset()
     counters.clear()
     for one in gc.get_objects():

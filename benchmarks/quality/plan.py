@@ -221,11 +221,13 @@ def baselines(task: str) -> tuple[Study, ...]:
 
 # --- Measure D: what of RSA helps; scored on the validation split, the test split stays closed ---------------
 
+PLAIN: tuple[tuple[str, Any], ...] = (("scoring", "fisher"), ("choice", "top"), ("activation_scaling", False))
+"""The best blocks by Fisher information, unscaled: what the ablations start from, whatever RSA's defaults are."""
 SELECTIONS: dict[str, tuple[tuple[str, Any], ...]] = {
-    "random": (("scoring", "random"),),
-    "static": (("selection", "static"),),
-    "rounds": (("selection", "rounds"), ("confidence", 0.0)),
-    "bounded": (("selection", "rounds"), ("confidence", 1.64)),
+    "random": (*PLAIN, ("scoring", "random")),
+    "static": (*PLAIN, ("selection", "static")),
+    "rounds": (*PLAIN, ("selection", "rounds"), ("confidence", 0.0)),
+    "bounded": (*PLAIN, ("selection", "rounds"), ("confidence", 1.64)),
 }
 STRUCTURES = ("columns", "spread", "elements", "subnet", "tiles")
 
@@ -254,6 +256,38 @@ def warmed(task: str, r: int) -> tuple[Study, ...]:
     cold = [formed("columns", way, r, scoring_batches=count) for way in ("static", "bounded") for count in (2, 8)]
     pairs = [v for variant in cold for v in (variant, replace(variant, name=f"{variant.name}-warm", warm=True))]
     return tuple(Study(task, variant, seeds=(1, 2, 3)) for variant in pairs)
+
+
+def scaled(task: str, r: int) -> tuple[Study, ...]:
+    """Scoring, choice and scaling, apart from each other; one seed, since it searches for the default."""
+    lines: list[tuple[str, float, dict[str, Any]]] = [
+        ("random", 0.0316, {"scoring": "random"}),
+        ("relsample", 0.0316, {"scoring": "relative", "choice": "sample"}),
+        ("relative", 0.0316, {"scoring": "relative"}),
+        ("sample", 0.0158, {"scoring": "fisher", "choice": "sample"}),
+        ("fisher", 0.0158, {"scoring": "fisher"}),
+        ("grad", 0.0158, {"scoring": "grad"}),
+    ]
+    made = [
+        Variant(
+            f"{form}-{name}-scaled",
+            r=r,
+            options=(("structure", form), ("choice", "top"), ("activation_scaling", True), *further.items()),
+            rate=rate,
+        )
+        for form in ("columns", "spread")
+        for name, rate, further in lines
+    ]
+    unscaled: list[tuple[str, dict[str, Any]]] = [
+        ("spread-random-g32", {"structure": "spread", "scoring": "random", "row_groups": 32}),
+        ("spread-relative", {"structure": "spread", "scoring": "relative"}),
+        ("columns-relative", {"structure": "columns", "scoring": "relative"}),
+    ]
+    made += [
+        Variant(name, r=r, options=(("choice", "top"), ("activation_scaling", False), *options.items()), rate=0.05)
+        for name, options in unscaled
+    ]
+    return tuple(Study(task, variant, seeds=(1,)) for variant in made)
 
 
 def core(task: str, r: int, structures: tuple[str, ...]) -> tuple[Study, ...]:
@@ -294,16 +328,7 @@ PARTS: dict[str, tuple[Study, ...]] = {
     "c-b10": baselines("b10"),
     "c-b77": baselines("b77"),
     **{f"c-{task}-rsa": tuple(compared(task, "rsa", r) for r in RANKS) for task in ("e2e", "b10", "b77")},
-    "d-scaling": named(
-        "e2e",
-        2,
-        [
-            (form, "static", {"activation_scaling": True, **further})
-            for form in ("spread", "columns", "elements")
-            for further in ({}, {"choice": "sample"})
-        ],
-    ),
-    "d-choice": named("e2e", 2, [(form, "static", {"choice": "sample"}) for form in STRUCTURES]),
+    "d-scaled": scaled("e2e", 2),
     "d-b10": core("b10", 4, ("columns", "spread", "elements")) + core("b10", 4, ("subnet", "tiles")),
     "d-depth": depths("e2e", 8),
     "d-scoring": named(
