@@ -9,9 +9,10 @@ not end in time, and says which were left.
 
 A step is forward, backward, `optimizer.step()` (fused AdamW) and `zero_grad`. Of 12 steps the first 4 are warm-up;
 each of the others is kept, from CUDA event to CUDA event without a stop between them, as in training. The peak is
-that of the 8 measured steps. Kernel launches are counted in one more step, by torch's profiler. The first rows are
-measured again at the end of each setting (`drift`). The models are
-`llama_shapes.py`'s: random weights in bfloat16, sdpa, random tokens, every token a label.
+that of the 8 measured steps; what earlier rows left on the card (`leftover_bytes`) is no part of it in the tables.
+Kernel launches are counted in one more step, by torch's profiler. The first rows are measured again at the end of
+each setting (`drift`). The models are `llama_shapes.py`'s: random weights in bfloat16, sdpa, random tokens, every
+token a label.
 """
 
 import argparse
@@ -78,6 +79,7 @@ def measure(row: Row, setting: Setting) -> dict[str, Any]:
     """The record of one row; its `error` is None, or the first lines of what went wrong."""
     start = time.perf_counter()
     record: dict[str, Any] = {"row": row.name, **setting.facts(), **machine(setting.device), "error": None}
+    record["leftover_bytes"] = torch.cuda.memory_allocated() if setting.device == "cuda" else None
     try:
         record |= _measure(row, setting)
     except Exception as error:  # noqa: BLE001  a row that does not fit or is not supported is a result

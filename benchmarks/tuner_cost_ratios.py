@@ -67,11 +67,11 @@ def ratios(records: Records) -> Records:
 
 
 def summary(records: Records) -> tuple[float, int | None] | None:
-    """(median ms of all steps, largest peak in bytes) of the repeats of one row; None without a measured one."""
+    """(median ms of all steps, largest own peak in bytes) of the repeats of a row; None without a measured one."""
     good = [r for r in records if r["error"] is None]
     if not good:
         return None
-    peaks = [r["peak_bytes"] for r in good if r["peak_bytes"] is not None]
+    peaks = [r["peak_bytes"] - (r["leftover_bytes"] or 0) for r in good if r["peak_bytes"] is not None]
     return median(ms for r in good for ms in r["steps_ms"]), max(peaks) if peaks else None
 
 
