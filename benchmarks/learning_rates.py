@@ -1,8 +1,10 @@
 """One learning rate an arm for a pipeline: each tried on the validation split, which no verdict looks at.
 
-Run: python benchmarks/learning_rates.py [PIPELINE [DATA]]  ->  benchmarks/results/learning_rates_<name>.json
+Run: python benchmarks/learning_rates.py [PIPELINE [DATA]] [--arm ARM]
+     -> benchmarks/results/learning_rates_<name>.json
 PIPELINE is a folder (default: incident-triage). DATA is a folder that `rsa-ops validate` wrote, for a machine
 without Great Expectations; without it the pipeline's data is validated with VALIDATION_ROWS validation rows.
+With --arm one arm is searched anew, and the rows of the others stay as they were recorded.
 One rule for every arm: a third of, once and three times its rate in pipeline.yaml, with the same seeds, epochs and
 rows; where the best is the lowest or the highest of these, the next one beyond it is tried too, until the best lies
 inside.
@@ -125,7 +127,16 @@ def validated(config: PipelineConfig, home: Path, folder: Path) -> Path:
 def main() -> None:
     """Search, and write mean scores over seeds and the best rate of each arm."""
     words = [Path(word) for word in sys.argv[1:]]
+    only = None
+    if Path("--arm") in words:
+        place = words.index(Path("--arm"))
+        only, words = str(words[place + 1]), words[:place] + words[place + 2 :]
     config, _, home = read_pipeline(words[0] if words else HERE.parent / "pipelines" / "incident-triage")
+    out = HERE / "results" / f"learning_rates_{config.name}.json"
+    kept = json.loads(out.read_text()) if only else {"best": {}, "rows": []}
+    if only:
+        train = config.train.model_copy(update={"arms": {only: config.train.arms[only]}})
+        config = config.model_copy(update={"train": train})
     metric = PRIMARY[config.task]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -140,14 +151,15 @@ def main() -> None:
         "training_rows": rows.split("train").rows,
         "validation_rows": rows.split("validation").rows,
         "metric": metric,
-        "best": {arm: best(rates, metric) for arm, rates in found.items()},
-        "rows": [
+        "best": {**kept["best"], **{arm: best(rates, metric) for arm, rates in found.items()}},
+        "rows": [row for row in kept["rows"] if row["arm"] != only]
+        + [
             {"arm": arm, "learning_rate": rate, **(scores or {"failed": True})}
             for arm, rates in found.items()
             for rate, scores in sorted(rates.items())
         ],
     }
-    (HERE / "results" / f"learning_rates_{config.name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    out.write_text(json.dumps(record, indent=2) + "\n")
     print(record["best"])
 
 

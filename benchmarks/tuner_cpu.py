@@ -151,8 +151,8 @@ def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", nargs="?", default=str(HERE / "results" / "tuner_cpu.json"))
-    parser.add_argument("--batches", nargs="+", default=["8x64", "32x64"], help="sequences x tokens")
-    parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--batches", nargs="+", default=["8x64"], help="sequences x tokens")
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     words = parser.parse_args()

@@ -85,6 +85,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     made.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_server_that_dies_in_the_middle_ends_the_run_clearly_and_the_next_run_goes_on(
     server: Server, tmp_path: Path

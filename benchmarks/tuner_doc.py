@@ -1,0 +1,236 @@
+"""The tables and plots of docs/tuner.md, from the committed JSON; nothing here is measured or written by hand.
+
+Run: python benchmarks/tuner_doc.py          writes them
+     python benchmarks/tuner_doc.py --check  fails where docs/tuner.md is not what the JSON says
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from tuner_cost_ratios import GIB, setting_name, summary
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PAGE = HERE.parent / "docs" / "tuner.md"
+Table = tuple[list[str], list[list[str]]]
+
+
+def load(name: str) -> Any:
+    """A committed record, or None where it was not measured yet."""
+    file = RESULTS / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def markdown(table: Table) -> str:
+    """The table in Markdown; the first column to the left, numbers to the right."""
+    head, rows = table
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def ratio_table() -> Table:
+    """RSA over other methods, beside the targets of the issue and what the floor itself would reach."""
+    rows = []
+    for ratio in load("tuner_cost")["ratios"]:
+        if (ratio["shape"], ratio["batch"]) != ("1b", "8x1024") or ratio["time"] is None:
+            continue
+        rows.append([ratio["ratio"], *(_cell(ratio, key) for key in ("time", "memory"))])
+    return ["ratio", "step time (target; floor)", "peak memory (target; floor)"], rows
+
+
+def _cell(ratio: dict[str, Any], key: str) -> str:
+    limit, floor = ratio[f"{key}_target"], ratio[f"{key}_of_floor"]
+    beside = "; ".join(f"{value:.2f}" for value in (limit, floor) if value is not None)
+    text = f"{ratio[key]:.3f}" + (f" ({beside})" if beside else "")
+    return text if ratio[f"{key}_met"] is not False else f"**{text} missed**"
+
+
+def cost_table(setting: str) -> Table:
+    """Every row of one setting: time, memory, and both over the floor's."""
+    records = [r for r in load("tuner_cost")["records"] if setting_name(r) == setting]
+    floor = summary([r for r in records if r["row"] == "floor"])
+    rows = []
+    for name in dict.fromkeys(r["row"] for r in records):
+        of_row = [r for r in records if r["row"] == name]
+        found = summary(of_row)
+        if found is None or found[1] is None:
+            rows.append([name, "failed", "", "", of_row[-1]["error"].splitlines()[0][:60]])
+            continue
+        over = ("-", "-") if floor is None else (f"{found[0] / floor[0]:.3f}", f"{found[1] / floor[1]:.3f}")
+        rows.append(
+            [
+                name,
+                f"{found[0]:.1f}",
+                over[0],
+                f"{found[1] / GIB:.2f}",
+                over[1],
+                f"{of_row[-1]['trainable'] / 1e6:.2f}",
+            ]
+        )
+    return ["row", "ms a step", "x floor", "GiB", "x floor", "M trainable"], rows
+
+
+def quality_table(task: str, r: int) -> Table:
+    """One table of measure C: test scores, and RSA's default minus each method with its interval."""
+    metric = "nll" if task == "e2e" else "accuracy"
+    entry = next(t for t in load("tuner_quality")["tables"] if (t["task"], t["r"]) == (task, r))
+    rows = []
+    for line in entry["rows"]:
+        between = line.get("rsa_minus_this", {}).get(metric, {})
+        interval = (
+            f"{between['difference']:+.4f} ({between['low']:+.4f} to {between['high']:+.4f})" if between else ""
+        )
+        rows.append(
+            [
+                line["variant"],
+                f"{line['trainable_parameters']:,}",
+                f"{line['learning_rate']:g}",
+                f"{line['mean'][metric]:.4f}",
+                str(len(line["seeds"])),
+                interval,
+            ]
+        )
+    return ["method", "trainable", "rate", metric, "seeds", "RSA minus this, 90 % (above 0: RSA better)"], rows
+
+
+def ablation_table(part: str) -> Table:
+    """One part of measure D, on the validation split."""
+    rows = []
+    for line in load("tuner_ablations")["parts"].get(part, []):
+        metric = "nll" if "nll" in line["mean"] else "accuracy"
+        stable, chance = line["selection"].get("stability_of_halves"), line["selection"].get("chance")
+        halves = "" if stable is None else f"{stable:.2f} ({chance:.3f})"
+        forgetting = line["mean"].get("forgetting")
+        rows.append(
+            [
+                line["variant"],
+                f"{line['learning_rate']:g}",
+                f"{line['mean'][metric]:.4f}",
+                "" if forgetting is None else f"{forgetting:.2f}",
+                halves,
+            ]
+        )
+    return ["variant", "rate", "score", "forgetting", "halves agree (chance)"], rows
+
+
+def claims_table() -> Table:
+    """The claims of measure C, as the numbers judge them."""
+    rows = []
+    for claim in load("tuner_quality")["claims"]:
+        words = {True: "holds", False: "**does not hold**", None: "not measured yet"}[claim["holds"]]
+        rows.append([claim["claim"], words, claim.get("against", "")])
+    return ["claim", "verdict", "best rival"], rows
+
+
+def cpu_table() -> Table:
+    """Measure B: RSA's step over other methods' on a CPU, round by round."""
+    found = load("tuner_cpu")
+    rows = []
+    for batch in found["batches"]:
+        for line in batch["ratios"]:
+            low, high = line["quartiles"]
+            target = line["time_target"]
+            words = "" if target is None else f"{target:.2f}" if line["time_met"] else f"**{target:.2f} missed**"
+            name = f"{line['ratio']}, {batch['batch']}"
+            rows.append([name, f"{line['time']:.3f}", f"{low:.3f} to {high:.3f}", words])
+    return ["ratio, batch", "median", "quartiles", "target"], rows
+
+
+TABLES: dict[str, Callable[[], Table]] = {
+    "ratios": ratio_table,
+    "cost-1b": lambda: cost_table("1b 8x1024"),
+    "cost-1b-ckpt": lambda: cost_table("1b 8x1024 ckpt"),
+    "cpu": cpu_table,
+    "quality-e2e-2": lambda: quality_table("e2e", 2),
+    "quality-e2e-8": lambda: quality_table("e2e", 8),
+    "claims": claims_table,
+    "ablation-core": lambda: ablation_table("d-core"),
+    "ablation-scaled": lambda: ablation_table("d-scaled"),
+}
+
+
+def written(page: str) -> str:
+    """The page with every marked table written anew."""
+    for name, make in TABLES.items():
+        start, end = f"<!-- table: {name} -->", "<!-- /table -->"
+        if start not in page:
+            raise SystemExit(f"{PAGE.name} has no place for the table {name!r}")
+        before, _, rest = page.partition(start)
+        _, _, after = rest.partition(end)
+        page = f"{before}{start}\n{markdown(make())}\n{end}{after}"
+    return page
+
+
+def plots(folder: Path) -> Iterable[Path]:
+    """Time against memory, and the learning-rate curves of the ablations, as SVG."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "rsa_ops", "font.size": 9, "figure.figsize": (7, 4.2)})
+    folder.mkdir(exist_ok=True)
+    yield _cost_plot(folder / "tuner_cost.svg")
+    yield _rates_plot(folder / "tuner_rates.svg")
+
+
+def _cost_plot(file: Path) -> Path:
+    from matplotlib import pyplot as plt
+
+    records = [r for r in load("tuner_cost")["records"] if setting_name(r) == "1b 8x1024"]
+    figure, axes = plt.subplots()
+    for name in dict.fromkeys(r["row"] for r in records):
+        found = summary([r for r in records if r["row"] == name])
+        if found is None or found[1] is None or name.endswith("additive") or name == "rsa-scoring":
+            continue
+        ours = name.startswith("rsa")
+        axes.scatter(
+            found[1] / GIB, found[0], color="#0b6e4f" if ours else "#444", marker="o" if ours else "s", s=22
+        )
+        axes.annotate(name, (found[1] / GIB, found[0]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    axes.set(xlabel="peak memory, GiB", ylabel="ms a step", title=f"1.04B, 8 x 1024 tokens, {records[0]['card']}")
+    return _saved(figure, file)
+
+
+def _rates_plot(file: Path) -> Path:
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots()
+    lines = [
+        *next(t for t in load("tuner_quality")["tables"] if (t["task"], t["r"]) == ("e2e", 2))["rows"],
+        *[line for line in load("tuner_ablations")["parts"]["d-core"] if line["variant"].startswith("columns")],
+    ]
+    for line in lines:
+        rates = {float(rate): score for rate, score in line["rates_tried"].items() if score is not None}
+        style = "-" if line["variant"].startswith(("rsa", "columns")) else "--"
+        axes.plot(list(rates), [-score for score in rates.values()], style, marker=".", label=line["variant"])
+    axes.set(xscale="log", ylim=(None, 1.28), xlabel="learning rate", ylabel="validation loss a token")
+    axes.set_title("E2E, SmolLM2-135M, LoRA-equal r=2: every method by its rate")
+    axes.legend(fontsize=7, ncols=2)
+    return _saved(figure, file)
+
+
+def _saved(figure: Any, file: Path) -> Path:
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+    return file
+
+
+def main() -> None:
+    """Write, or check."""
+    page = PAGE.read_text(encoding="utf-8")
+    new = written(page)
+    if "--check" in sys.argv:
+        if new != page:
+            raise SystemExit("docs/tuner.md is not what the JSON says; run python benchmarks/tuner_doc.py")
+        return
+    PAGE.write_text(new, encoding="utf-8")
+    for file in plots(PAGE.parent / "images"):
+        print(file)
+
+
+if __name__ == "__main__":
+    main()
