@@ -196,7 +196,7 @@ def _cost_plot(file: Path) -> Path:
         axes.scatter(
             found[1] / GIB, found[0], color="#0b6e4f" if ours else "#444", marker="o" if ours else "s", s=22
         )
-        # RSA's names stand to the left of their points, the others' to the right, so that neighbours do not collide.
+        # RSA's names stand to the left of their points, the others' to the right, so that neighbours never meet.
         side, place = ("right", (-6, -1)) if ours else ("left", (6, -4))
         axes.annotate(
             name, (found[1] / GIB, found[0]), xytext=place, textcoords="offset points", fontsize=7, ha=side

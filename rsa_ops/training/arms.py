@@ -24,14 +24,32 @@ def apply_arm(model: Any, arm: ArmConfig, name: str, task: Task, *, seed: int) -
         return model, []
     from peft import get_peft_model
 
-    from rsa_ops.tuners import RsaCallback
-
     config = peft_config(arm, name, task, seed=seed)
+    callbacks = [rsa_callback(arm, name)] if arm.method == "rsa" else []
     try:
         adapted = get_peft_model(model, config)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError("pipeline.yaml", (Problem(f"train.arms.{name}", str(error)),)) from error
-    return adapted, [RsaCallback()] if arm.method == "rsa" else []
+    return adapted, callbacks
+
+
+def rsa_callback(arm: ArmConfig, name: str) -> Any:
+    """The callback that selects blocks and acts on the arm's `robustness`.
+
+    Raises:
+        ConfigError: an unknown flag, or a strength that it refuses.
+    """
+    from rsa_ops.tuners import Robustness, RsaCallback
+
+    known = tuple(Robustness.__dataclass_fields__)
+    path = f"train.arms.{name}.robustness"
+    if unknown := [flag for flag in arm.robustness if flag not in known]:
+        problems = (Problem(f"{path}.{flag}", unknown_name(flag, known, "flag")) for flag in unknown)
+        raise ConfigError("pipeline.yaml", tuple(problems))
+    try:
+        return RsaCallback(robustness=Robustness(**arm.robustness))
+    except (TypeError, ValueError) as error:
+        raise ConfigError("pipeline.yaml", (Problem(path, str(error)),)) from error
 
 
 def peft_config(arm: ArmConfig, name: str, task: Task, *, seed: int) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from rsa_ops.training.optimizer import optimizer
 ARTIFACT = "artifact"
 MEASUREMENTS = "measurements.json"
 HISTORY = "history.csv"
+SELECTION = "selection.json"
+SCORE_MAP = "scores.safetensors"
 
 Progress = Callable[[float, str], None]
 """Called with the share done, in [0, 1], and a few words."""
@@ -50,6 +53,9 @@ class TrainTask:
 def train_cell(job: TrainTask, out: Path, progress: Progress) -> Measurements:
     """Train, and write `out/artifact/`, `out/measurements.json` and `out/history.csv` (step, loss, rate).
 
+    An arm that selects blocks also leaves `out/selection.json` (what, and how stable) and `out/scores.safetensors`,
+    the score map that a later run may start warm from.
+
     Raises:
         CellFailed: the loss became NaN or infinite, or memory ran out; the message says when.
         IntegrityError: the base model is not the one declared.
@@ -71,9 +77,16 @@ def train_cell(job: TrainTask, out: Path, progress: Progress) -> Measurements:
             result = trainer.train()
         except torch.OutOfMemoryError as error:
             raise CellFailed(f"{job.cell.name}: out of device memory: {str(error).splitlines()[0]}") from error
+        except ValueError as error:
+            if not job.arm.robustness:
+                raise
+            hint = f"Look at train.arms.{job.cell.arm}.robustness in pipeline.yaml."
+            raise CellFailed(f"{job.cell.name}: {error}", hint=hint) from error
     _refuse_divergence(job.cell, result.training_loss, model)
     save_trained(out / ARTIFACT, model, _spec(job, base))
     write_text(out / HISTORY, _history(trainer.state.log_history))
+    for callback in callbacks:
+        _write_selection(callback, out)
     measured = _measurements(job, base, out / ARTIFACT, features, _reading(meter), result)
     selection = sum(getattr(getattr(c, "report", None), "seconds", 0.0) for c in callbacks)
     measured = measured.model_copy(
@@ -219,6 +232,14 @@ def _measurements(
         effort=job.train.effort,
         final_loss=float(result.training_loss),
     )
+
+
+def _write_selection(callback: Any, out: Path) -> None:
+    report = getattr(callback, "report", None)
+    if report is not None:
+        write_text(out / SELECTION, json.dumps(asdict(report), indent=1))
+    if getattr(callback, "scores", None):
+        callback.save_scores(out / SCORE_MAP)
 
 
 def _device_name(device: str, threads: int) -> str:

@@ -16,13 +16,15 @@ class ArmConfig(Value):
 
     `method: peft` takes any other PEFT method by its `peft_type` (IA3, VERA, ...). `options` go to the
     method's PEFT configuration as they are. `learning_rate` is per arm: sparse values want several times
-    LoRA's rate, and full fine-tuning a much lower one, so a common rate would decide the comparison.
+    LoRA's rate, and full fine-tuning a much lower one, so a common rate would decide the comparison. `robustness`
+    names flags of `rsa_ops.tuners.Robustness` with their strengths; they belong to `method: rsa`.
     """
 
     method: Method
     learning_rate: float = Field(gt=0, le=1)
     peft_type: str | None = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    robustness: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _peft_type_only_where_it_means_something(self) -> Self:
@@ -30,6 +32,8 @@ class ArmConfig(Value):
             raise ValueError("`peft_type` goes with `method: peft`, and only with it")
         if self.method == "full" and self.options:
             raise ValueError("`method: full` trains every parameter and takes no options")
+        if self.robustness and self.method != "rsa":
+            raise ValueError("`robustness` goes with `method: rsa`, and only with it")
         return self
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rsa_ops.errors import ConfigError, UsageError
 from rsa_ops.models.task import ModelConfig, load_base_model
-from rsa_ops.training.arms import apply_arm, count_parameters, peft_config
+from rsa_ops.training.arms import apply_arm, count_parameters, peft_config, rsa_callback
 from rsa_ops.training.config import ArmConfig, TrainConfig
 from rsa_ops.training.optimizer import optimizer
 
@@ -82,6 +82,19 @@ def test_only_an_rsa_arm_brings_a_callback(make_encoder: Callable[..., Path]) ->
         assert [type(callback) for callback in callbacks] == ([RsaCallback] if method == "rsa" else [])
 
 
+def test_robustness_of_an_arm_reaches_its_callback_and_a_wrong_flag_is_named() -> None:
+    from rsa_ops.tuners import Robustness
+
+    callback = rsa_callback(arm("rsa", robustness={"neftune_alpha": 5.0}), "ours")
+    assert callback.robustness == Robustness(neftune_alpha=5.0)
+    with pytest.raises(ConfigError, match="did you mean `neftune_alpha`"):
+        rsa_callback(arm("rsa", robustness={"neftune": 5.0}), "ours")
+    with pytest.raises(ConfigError, match="expected a number above 0"):
+        rsa_callback(arm("rsa", robustness={"rdrop": -1.0}), "ours")
+    with pytest.raises(ValidationError, match="only with it"):
+        arm("lora", robustness={"rdrop": 1.0})
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -118,7 +131,8 @@ def test_the_effort_is_stated_even_where_nobody_stated_it() -> None:
 
 def test_nothing_but_the_learning_rate_and_the_method_can_differ_between_arms() -> None:
     # The same effort for every arm: epochs, batches, schedule, decay and seeds belong to all of them together.
-    assert set(ArmConfig.model_fields) == {"method", "learning_rate", "peft_type", "options"}
+    # `options` and `robustness` say what the method is.
+    assert set(ArmConfig.model_fields) == {"method", "learning_rate", "peft_type", "options", "robustness"}
     with pytest.raises(ValidationError, match="epochs"):
         arm("full", epochs=9)
 

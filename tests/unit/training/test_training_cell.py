@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from rsa_ops.models import heads
 from rsa_ops.models.base import resolve_base
 from rsa_ops.models.task import ModelConfig
 from rsa_ops.models.trained import load_trained, read_spec
-from rsa_ops.training.cell import ARTIFACT, HISTORY, MEASUREMENTS, TrainTask, train_cell
+from rsa_ops.training.cell import ARTIFACT, HISTORY, MEASUREMENTS, SCORE_MAP, SELECTION, TrainTask, train_cell
 from rsa_ops.training.config import ArmConfig, TrainConfig
 
 ROWS = 20
@@ -126,6 +127,22 @@ def test_a_cell_leaves_its_files_and_no_other(
     _, out = train("full")
     assert {file.name for file in out.iterdir()} == {ARTIFACT, MEASUREMENTS, HISTORY}
     assert list(scratch.iterdir()) == []
+
+
+def test_an_rsa_cell_keeps_what_it_chose_and_a_score_map_to_start_warm_from(train: Trainer) -> None:
+    from rsa_ops.tuners.rsa.scoremaps import load_scores
+
+    _, out = train("rsa")
+    report = json.loads((out / SELECTION).read_text())
+    assert report["scoring"] == "relative"
+    assert {module["name"] for module in report["modules"]} == set(load_scores(out / SCORE_MAP))
+    assert all(0 <= module["stability"] <= 1 for module in report["modules"])
+
+
+def test_a_flag_of_robustness_that_cannot_work_ends_the_cell_with_the_place_to_look(train: Trainer) -> None:
+    with pytest.raises(CellFailed, match=r"needs? slice ids|slice_ids") as caught:
+        train("rsa", rsa={"robustness": {"worst_slice": 0.1}})
+    assert "train.arms.rsa.robustness" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("arm", list(ARMS))
