@@ -11,7 +11,7 @@ import pytest
 import torch
 import tuner_cost
 from llama_shapes import SHAPES, build
-from tuner_cost_ratios import TARGETS, drift, ratios, ratios_as_text, rows_as_text
+from tuner_cost_ratios import TARGETS, drift, ratios, ratios_as_text, rows_as_text, summary
 from tuner_cost_rows import ALL, GROUPS, ROWS, chosen, miss_rank, sparsity, top_layers, top_rank
 
 TINY = ["--shapes", "tiny", "--batches", "2x8", "--rank", "2", "--device", "cpu"]
@@ -23,6 +23,7 @@ def record(row: str, steps: list[float], peak: int | None, **other: Any) -> dict
         "steps_ms": steps,
         "ms": median(steps) if steps else None,
         "peak_bytes": peak,
+        "leftover_bytes": None,
         "launches": 1234,
         "trainable": 11_272_192,
         "error": None,
@@ -78,11 +79,14 @@ def test_the_targets_are_those_that_were_promised() -> None:
         "rsa / lora-bf16 ckpt": (0.78, 1.02),
         "rsa / lora-bf16 compiled": (0.84, 0.72),
         "rsa / floor": (1.05, 1.01),
-        "rsa-depth-75 / lora-bf16": (0.60, 0.65),
         "rsa-depth-50 / lora-bf16": (0.60, 0.65),
-        "rsa-depth-25 / lora-bf16": (0.60, 0.65),
     }
     assert {name for target in TARGETS for name in (target.row, target.other)} <= set(ROWS)
+
+
+def test_what_earlier_rows_left_on_the_card_is_no_part_of_a_peak() -> None:
+    left = {**record("rsa", [1.0], 50), "leftover_bytes": 20}
+    assert summary([left]) == (1.0, 30)
 
 
 def test_drift_is_the_last_repeat_over_the_first() -> None:
