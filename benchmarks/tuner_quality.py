@@ -8,7 +8,8 @@ Run: python benchmarks/tuner_quality.py prepare FOLDER [--data DATA]   tokenised
 
 PARTS are comma-separated names from `quality/plan.py`, the most important first. OUT is a folder; `run` goes on
 where trials in it (and in the files given as --known) end. DATA holds banking77/ and e2e/, each with train.csv and
-test.csv; it is no part of the project. Every method gets the same search for its learning rate.
+test.csv; it is no part of the project. Every method gets the same search for its learning rate. The trials that the
+committed results come from are results/tuner_trials.jsonl: give it as --known to go on from them, and to `report`.
 """
 
 from __future__ import annotations
