@@ -124,14 +124,28 @@ def _leftover_prefix(path: Path) -> str:
 
 
 def process_alive(pid: int) -> bool:
-    """Whether a process of this machine has this id."""
+    """Whether a process of this machine has this id and has not ended.
+
+    One that ended stays listed until its parent asks for it, which in a container without an init may be never.
+    """
+    if pid <= 0:  # these name groups
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass  # somebody else's, and alive
-    return pid > 0  # 0 and below name groups
+    return not _ended(pid)
+
+
+def _ended(pid: int) -> bool:
+    """Whether Linux lists the process as a zombie; elsewhere nothing tells."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] == "Z"
 
 
 def digest_file(path: Path) -> Digest:

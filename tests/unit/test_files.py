@@ -28,6 +28,7 @@ from rsa_ops.files import (
     disk_errors,
     folder_bytes,
     fresh_folder,
+    process_alive,
     read_record,
     write_bytes,
     write_text,
@@ -289,3 +290,16 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "never happened"
         time.sleep(0.01)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="only Linux tells an ended process from a living one"
+)
+def test_a_process_that_ended_and_was_never_asked_for_is_not_alive() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert process_alive(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays listed
+    assert not process_alive(child.pid)
+    child.communicate()
+    assert not process_alive(child.pid)
