@@ -7,22 +7,11 @@ import dataclasses
 import pytest
 import torch
 from peft import PeftModel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from tuner_models import PLAIN, bare_bert, bare_llama, bert, best, causal_batch, classified_batch, llama
+from tuner_models import PLAIN, Rows, bare_bert, bare_llama, bert, best, causal_batch, classified_batch, llama
 
 from rsa_ops.tuners import RsaCallback, magnitude_scores, score_blocks
-
-
-class Rows(Dataset):
-    def __init__(self, batch):
-        self.batch = batch
-
-    def __len__(self):
-        return len(self.batch["input_ids"])
-
-    def __getitem__(self, index):
-        return {name: values[index] for name, values in self.batch.items()}
 
 
 class Losses(TrainerCallback):

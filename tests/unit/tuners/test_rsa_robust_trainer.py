@@ -8,23 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from tuner_models import bert, causal_batch, classified_batch, llama
+from tuner_models import Rows, bert, causal_batch, classified_batch, llama
 
 from rsa_ops.tuners import Robustness, RsaCallback, adapter_learning_rate, attached
-from rsa_ops.tuners.rsa.batches import first_batches
-
-
-class Rows(Dataset):
-    def __init__(self, batch):
-        self.batch = batch
-
-    def __len__(self):
-        return len(self.batch["input_ids"])
-
-    def __getitem__(self, index):
-        return {name: values[index] for name, values in self.batch.items()}
 
 
 class Robust(TrainerCallback):
@@ -174,34 +161,11 @@ def test_a_training_that_broke_off_leaves_nothing_that_the_next_would_feel(tmp_p
     assert again.losses == pytest.approx(plain.losses)
 
 
-class RobustRsa(RsaCallback):
-    """Selection in rounds and robustness in one callback."""
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        (batch,) = first_batches(kwargs["train_dataloader"], 1)
-        self.handle = attached(
-            kwargs["model"], self.flags, optimizer=kwargs["optimizer"], arguments=args, batch=batch
-        )
-        with self.handle.paused():
-            super().on_train_begin(args, state, control, **kwargs)
-
-    def on_optimizer_step(self, args, state, control, model=None, optimizer=None, **kwargs):
-        self.handle.after_step(adapter_learning_rate(optimizer, model))
-
-    def on_step_end(self, args, state, control, **kwargs):
-        with self.handle.paused():
-            super().on_step_end(args, state, control, **kwargs)
-
-    def on_train_end(self, args, state, control, **kwargs):
-        self.handle.detach()
-
-
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_rounds_score_the_plain_loss_while_robustness_is_attached(tmp_path, checkpointing):
     def scores(flags):
         model = bert(selection="rounds", rounds=2, scoring_batches=2, selection_share=0.5, confidence=0.0)
-        callback = RobustRsa()
-        callback.flags = flags
+        callback = RsaCallback(robustness=flags)
         arguments = TrainingArguments(
             output_dir=str(tmp_path),
             max_steps=4,
@@ -227,13 +191,41 @@ def test_rounds_score_the_plain_loss_while_robustness_is_attached(tmp_path, chec
 
 
 def test_a_data_set_without_labels_is_refused_before_the_first_step(tmp_path):
-    callback = RobustRsa()
-    callback.flags = Robustness(r3f=1.0)
+    callback = RsaCallback(robustness=Robustness(r3f=1.0))
+    model = bert()
     batch = {name: value for name, value in classified_batch(rows=8).items() if name != "labels"}
     arguments = TrainingArguments(output_dir=str(tmp_path), max_steps=1, report_to=[], use_cpu=True)
     with pytest.raises(ValueError, match="need `labels` in the model's batch"):
-        Trainer(model=bert(), args=arguments, train_dataset=Rows(batch), callbacks=[callback]).train()
-    assert not hasattr(callback, "handle")
+        Trainer(model=model, args=arguments, train_dataset=Rows(batch), callbacks=[callback]).train()
+    assert not model._forward_hooks
+    assert callback.report is None  # refused before anything was scored
+
+
+def test_the_callback_lets_the_guards_act_at_the_rate_of_the_step_and_takes_them_off(tmp_path):
+    def values(flags):
+        model = bert(scoring="random", activation_scaling=False)
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path),
+            max_steps=6,
+            per_device_train_batch_size=4,
+            learning_rate=0.05,
+            weight_decay=0.0,
+            max_grad_norm=0,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        callback = RsaCallback(robustness=flags)
+        Trainer(
+            model=model, args=arguments, train_dataset=Rows(classified_batch(rows=16)), callbacks=[callback]
+        ).train()
+        assert callback._attachment is None
+        return {name: p.detach().clone() for name, p in model.named_parameters() if "rsa_delta" in name}
+
+    plain, guarded = values(Robustness()), values(Robustness(delta_decay=2.0))
+    norms = [sum(float(p.square().sum()) for p in found.values()) for found in (plain, guarded)]
+    assert norms[1] < norms[0] * 0.9  # six steps at rates up to 0.05 shrink by up to 10 % each
 
 
 def test_the_worst_slice_ends_lower_than_without_its_weights(tmp_path):

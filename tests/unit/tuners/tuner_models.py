@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from peft import TaskType, get_peft_model
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -78,6 +79,19 @@ def llama(**options: Any) -> Any:
 
 def bert(**options: Any) -> Any:
     return get_peft_model(bare_bert(), RsaConfig(task_type=TaskType.SEQ_CLS, **{"density": 0.25, **options}))
+
+
+class Rows(Dataset[dict[str, Tensor]]):
+    """The rows of a batch as a data set."""
+
+    def __init__(self, batch: dict[str, Tensor]) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(self.batch["input_ids"])
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: values[index] for name, values in self.batch.items()}
 
 
 def causal_batch(rows: int = 3, tokens: int = 7, seed: int = 0) -> dict[str, Tensor]:
