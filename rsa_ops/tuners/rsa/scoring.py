@@ -8,9 +8,10 @@ of that over a block of rows R and columns C factorises:
 
 so block sums of two vectors per token replace the dense weight gradient that FISH Mask, GPS, SIFT, RoSA and LoSiA
 form, and the base needs no gradients at all. It measures the gradient's second moment, not its mean: noisy tokens
-score high. "relative" divides it by the block's mean squared input: the same information about values that are
-scaled by the inverse activation, without the preference for inputs that are merely large. "grad" and "snip", which
-square the mean gradient of a batch, are here to test that; they form one layer's dense gradient at a time.
+score high. "relative" divides it by the block's squared input, summed over the tokens (their number is one for all
+blocks): the same information about values that are scaled by the inverse activation, without the preference for
+inputs that are merely large. "grad" and "snip", which square the mean gradient of a batch, are here to test that;
+they form one layer's dense gradient at a time.
 """
 
 from __future__ import annotations
