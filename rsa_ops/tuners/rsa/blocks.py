@@ -7,6 +7,7 @@ would be faster on a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -132,12 +133,10 @@ def block_gradient(layout: Layout, grad: Tensor, picked: Tensor, rows: Tensor | 
     """Gradient of the values, in their shape, from dY [..., out] and the gathered inputs [..., n] (elements: x)."""
     dy, x = _flat(grad), _flat(picked).to(grad.dtype)
     if layout.structure == "columns":
-        if dy.is_cuda and dy.dtype != torch.float32 and not torch.compiler.is_compiling():
-            return torch.mm(dy.T, x, out_dtype=torch.float32)  # as exact as it is summed, and one kernel less
-        return dy.T @ x
+        return _summed(torch.mm, dy.T, x)
     if layout.structure == "spread":
         by_rows = dy.view(-1, layout.groups, layout.rows).permute(1, 2, 0)
-        return torch.bmm(by_rows, _by_group(x, layout))
+        return _summed(torch.bmm, by_rows, _by_group(x, layout))
     if layout.structure == "elements":
         return element_gradient(dy, x, _given(rows), columns)
     chosen = dy.index_select(1, _given(rows).flatten())
@@ -183,6 +182,13 @@ def write_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: 
         matrix.index_copy_(1, columns if columns.dtype == torch.int64 else columns.long(), entries)
     else:
         matrix[entry_index(layout, rows, columns)] = entries
+
+
+def _summed(product: Callable[..., Tensor], one: Tensor, other: Tensor) -> Tensor:
+    """`product(one, other)`, on a GPU as exact as it is summed, and by one kernel less."""
+    if one.is_cuda and one.dtype != torch.float32 and not torch.compiler.is_compiling():
+        return product(one, other, out_dtype=torch.float32)
+    return product(one, other)
 
 
 def _dense(values: Tensor, rows: Tensor, columns: Tensor, out: int, width: int) -> Tensor:

@@ -37,9 +37,11 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
         r: LoRA-equal budget instead of `density`: `r * (in + out)` parameters a layer, rounded to whole blocks.
         structure: "columns", "spread", "subnet", "tiles" or "elements"; see `layout`.
         row_groups: of "spread": groups of output rows that choose their own columns, lowered to a divisor of out.
+            None: as many as gather 64 columns together, hence one where the budget is large.
         tile: of "tiles": edge of a tile.
-        share_siblings: of "columns": layers that read the same input (q/k/v, gate/up) share one column set, hence
-            one gather and one tensor kept for backward. Their budgets are added and shared out evenly.
+        share_siblings: of "columns" and "spread": layers that read the same input (q/k/v, gate/up) share their
+            column sets, hence one gather and one tensor kept for backward. Their budgets are added and shared out
+            evenly.
         activation_scaling: multiply the values of a column by the inverse root mean square of its input, relative
             to the layer's, so that one learning rate moves every column's output alike. Measured by `RsaCallback`.
         mode: "resident" writes the values into the frozen weight after each optimizer step, so that the forward
@@ -74,8 +76,8 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
 
     density: float | None = field(default=None, metadata={"help": "Share of each weight that learns, in (0, 1]."})
     r: int | None = field(default=None, metadata={"help": "LoRA-equal budget r * (in + out) per layer."})
-    structure: str = field(default="columns", metadata={"help": f"One of {', '.join(STRUCTURES)}."})
-    row_groups: int = field(default=8, metadata={"help": "Groups of output rows of 'spread'."})
+    structure: str = field(default="spread", metadata={"help": f"One of {', '.join(STRUCTURES)}."})
+    row_groups: int | None = field(default=None, metadata={"help": "Groups of output rows of 'spread'."})
     tile: int = field(default=32, metadata={"help": "Edge of a tile of 'tiles'."})
     share_siblings: bool = field(default=True, metadata={"help": "q/k/v and gate/up share one column set."})
     activation_scaling: bool = field(default=True, metadata={"help": "Scale values by inverse activation rms."})
@@ -115,7 +117,8 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
         ):
             self._check_choice(name, known)
         for name in ("scoring_batches", "rounds", "row_groups", "tile"):
-            self._check_whole(name, getattr(self, name), least=1)
+            if name != "row_groups" or self.row_groups is not None:
+                self._check_whole(name, getattr(self, name), least=1)
         self._check_whole("seed", self.seed, least=0)
         self._check_number("confidence", 0, math.inf)
         self._check_number("selection_share", 0, 1)
@@ -151,11 +154,17 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
             multiple: of the budget, from `budget_pattern`.
         """
         wanted = self.budget(in_features, out_features, multiple)
-        if siblings and self.structure == "columns":
+        if siblings:
             pooled = wanted + sum(self.budget(in_features, rows, multiple) for rows in siblings)
             wanted = pooled / (out_features + sum(siblings)) * out_features
         return lay_out(
-            self.structure, out_features, in_features, wanted, row_groups=self.row_groups, tile=self.tile
+            self.structure,
+            out_features,
+            in_features,
+            wanted,
+            row_groups=self.row_groups,
+            tile=self.tile,
+            siblings=siblings,
         )
 
     def _check_budget(self) -> None:

@@ -23,7 +23,7 @@ class SharedPick:
         self._picked: Tensor | None = None
         self._left = 0
 
-    def __call__(self, x: Tensor, columns: Tensor, dtype: torch.dtype, *, learns: bool) -> Tensor:
+    def __call__(self, x: Tensor, columns: Tensor, dtype: torch.dtype, *, unique: bool, learns: bool) -> Tensor:
         """`x[..., columns]` in `dtype`; differentiable where `learns`."""
         kind = (_version(x), dtype, learns, torch.is_grad_enabled())
         picked = self._picked
@@ -32,7 +32,7 @@ class SharedPick:
             if self._left == 0:
                 self.clear()
             return picked
-        picked = pick(x, columns, dtype, unique=True, learns=learns)
+        picked = pick(x, columns, dtype, unique=unique, learns=learns)
         if self.members > 1:
             self._source, self._kind, self._picked = x, kind, picked
             self._left = self.members - 1
@@ -111,11 +111,11 @@ class RsaDelta(nn.Module):
         dtype = torch.get_autocast_dtype(kind) if autocast else x.dtype
         if self.layout.structure == "elements":
             return (x if learns else x.detach()).to(dtype)
-        if self.layout.structure == "columns" and not torch.compiler.is_compiling():
-            return self.shared(x, self.columns, dtype, learns=learns)
+        columns, unique = self.columns.flatten(), self.layout.structure in {"columns", "subnet"}
+        if self.shared.members > 1 and not torch.compiler.is_compiling():
+            return self.shared(x, columns, dtype, unique=unique, learns=learns)
         # The compiler sees siblings gather the same columns of the same input, and keeps one of them.
-        unique = self.layout.structure in {"columns", "subnet"}
-        return pick(x, self.columns.flatten(), dtype, unique=unique, learns=learns)
+        return pick(x, columns, dtype, unique=unique, learns=learns)
 
     def forward(self, x: Tensor) -> Tensor:
         """Contribution to the output, [..., in] -> [..., out], in `x`'s type or autocast's."""

@@ -20,12 +20,17 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 _MANY = 1 << 20
+
+SPREAD_WIDTH = 64
+"""Columns that "spread" gathers at most, all row groups together, where the number of groups is not given: wide
+enough to cover a small budget's inputs, and little beside what a layer keeps for backward anyway."""
 
 STRUCTURES = ("columns", "spread", "subnet", "tiles", "elements")
 
@@ -153,22 +158,28 @@ def lay_out(
     in_features: int,
     budget: float,
     *,
-    row_groups: int,
+    row_groups: int | None,
     tile: int,
+    siblings: Sequence[int] = (),
 ) -> Layout:
     """The layout of `budget` values in a weight `[out_features, in_features]`, rounded to whole blocks.
 
-    At least one block, and never more than the weight holds. `row_groups` is lowered to the next divisor of
-    `out_features`; `tile` to the smaller side of the weight, and rows or columns beyond the last whole tile are
-    never chosen.
+    At least one block, and never more than the weight holds. `row_groups` (None: as many as gather `SPREAD_WIDTH`
+    columns) is lowered to the next divisor of `out_features` and of the `siblings`' rows, which share the columns;
+    one group is the layout of "columns". `tile` is lowered to the smaller side of the weight, and rows or columns
+    beyond the last whole tile are never chosen.
     """
     whole = out_features * in_features
     if structure == "columns":
         columns = _between(budget / out_features, in_features)
         return Layout(structure, out_features, in_features, 1, out_features, columns)
     if structure == "spread":
-        groups = max(n for n in range(1, min(row_groups, out_features) + 1) if out_features % n == 0)
         columns = _between(budget / out_features, in_features)
+        rows = math.gcd(out_features, *siblings)
+        most = min(rows, row_groups or SPREAD_WIDTH // columns)
+        groups = max((n for n in range(1, most + 1) if rows % n == 0), default=1)
+        if groups == 1:
+            return Layout("columns", out_features, in_features, 1, out_features, columns)
         return Layout(structure, out_features, in_features, groups, out_features // groups, columns)
     if structure == "subnet":
         rows = _between(math.sqrt(min(budget, whole) / whole) * out_features, out_features)

@@ -210,7 +210,7 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
 
     def _siblings(self, config: RsaConfig, in_features: int, parent: nn.Module, key: str) -> dict[str, nn.Module]:
         """The other target layers beside `key` that share its columns."""
-        if not config.share_siblings or config.structure != "columns":
+        if not config.share_siblings or config.structure not in {"columns", "spread"}:
             return {}
         found = {}
         for name in family(key):
