@@ -169,6 +169,10 @@ def entry_index(layout: Layout, rows: Tensor | None, columns: Tensor) -> tuple[T
     return down.view(layout.groups, layout.rows, 1), over[:, None, :]
 
 
+KEPT_WIDE = frozenset({"columns", "spread"})
+"""Structures with so few column indices that they are kept in 64 bits, as reading and writing want them."""
+
+
 def read_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: Tensor) -> Tensor:
     """A copy of the entries of `matrix` [out, in] at the adapter's places, in the shape of its values."""
     if layout.structure == "columns":
@@ -179,7 +183,7 @@ def read_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: T
 def write_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: Tensor, entries: Tensor) -> None:
     """Write `entries` to the adapter's places in `matrix` [out, in], in place."""
     if layout.structure == "columns":
-        matrix.index_copy_(1, columns if columns.dtype == torch.int64 else columns.long(), entries)
+        matrix.index_copy_(1, columns.long(), entries)
     else:
         matrix[entry_index(layout, rows, columns)] = entries
 

@@ -99,6 +99,17 @@ class RsaDelta(nn.Module):
         """The delta whose columns this one uses: itself, or its first sibling's."""
         return self._leader[0] if self._leader else self
 
+    def parts(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """(weight, columns, rows, scale), without the slow ways of a module's attributes.
+
+        Every layer's are compared before each forward pass, and read in every switch.
+        """
+        weight = self._parameters.get("weight")
+        shared = self.leader._buffers  # noqa: SLF001  of its own class
+        columns: Tensor = shared["columns"]  # type: ignore[assignment]
+        # Sharding (FSDP 1) takes the parameter away and puts a plain attribute there.
+        return self.weight if weight is None else weight, columns, self._buffers["rows"], shared["scale"]
+
     def values(self) -> Tensor:
         """The values as they act: scaled where there are scales."""
         scale = self.scale

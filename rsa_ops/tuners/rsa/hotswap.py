@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.layer import Linear
 from rsa_ops.tuners.rsa.model import rsa_layers
+from rsa_ops.tuners.rsa.switching import settle
 
 BESIDE = "Load it beside the other: model.load_adapter(folder, name)."
 
@@ -46,8 +47,7 @@ def hotswap(model: nn.Module, folder: str | Path, adapter_name: str = "default")
     new = _fitting(own, load_peft_weights(str(place), device="cpu"), place)
     for key, tensor in own.items():
         tensor.copy_(new[key])
-    for layer in layers:
-        layer.settle()
+    settle(layers)
 
 
 def _swappable(model: Any, place: Path, adapter_name: str) -> list[Linear]:

@@ -16,28 +16,17 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import resolve_quantization_backend
 from torch import Tensor, nn
 
-from rsa_ops.tuners.rsa.blocks import BlockGradient, read_entries, write_entries
+from rsa_ops.tuners.rsa.blocks import BlockGradient, write_entries
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.delta import RsaDelta
-from rsa_ops.tuners.rsa.quantised import Kept, keep, merge_into, put_back, unpack
-from rsa_ops.tuners.rsa.residency import (
-    Stamp,
-    Stay,
-    claim,
-    enter,
-    know,
-    leave,
-    matrix_of,
-    obstacle,
-    other_tenant,
-    release,
-    rewrite,
-    sharded,
-)
+from rsa_ops.tuners.rsa.merging import merge, unmerge
+from rsa_ops.tuners.rsa.quantised import Kept, unpack
+from rsa_ops.tuners.rsa.residency import Stamp, Stay, know, matrix_of, obstacle, sharded
+from rsa_ops.tuners.rsa.switching import settle, settle_soon, vacate
 
 
 class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
@@ -49,6 +38,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         stay: the resident adapter, or None.
         stamp: counts what was written to the weight.
         rowwise: one adapter name for every row of the batch, while a forward pass has been given them; else empty.
+        kept: merged adapter -> what it takes to put the weight back.
         merge_error: adapter -> error of its merge into a quantised weight, as a share of the adapter's norm.
     """
 
@@ -68,7 +58,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self._modes: dict[str, str] = {}
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
-        self._originals: dict[str, Tensor | Kept] = {}
+        self.kept: dict[str, Stay | Kept] = {}
         self.merge_error: dict[str, float] = {}
         self.rowwise: tuple[str, ...] = ()
         self.stay: Stay | None = None
@@ -101,62 +91,25 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """The adapter whose values stand in the base weight now."""
         return None if self.stay is None else self.stay.name
 
-    def settle(self) -> None:
-        """Make the base weight hold what it should: the one active adapter, or none."""
+    def settled(self) -> bool:
+        """Whether the one adapter that acts stands in the base weight as it is now."""
         stay = self.stay
-        if (
+        return (
             stay is not None
             and stay.name == self._only()
             and stay.weight is self.base_layer.weight
             and stay.current()
-        ):
-            return  # nearly always; a forward pass of a small batch feels every microsecond here
-        if stay is None:
-            self._clear()
-        wanted = self._tenant()
-        if stay is not None and (stay.name != wanted or stay.moved()):
-            self.vacate()
-            stay = None
-        if stay is not None:
-            if not stay.current():
-                claim(self, stay.delta)  # loading may have put another parameter in place
-                rewrite([(self.base_layer, stay)])
-                self.stamp.count += 1
-        elif wanted is not None:
-            claim(self, self.delta(wanted))
-            self.stay = enter(self.base_layer, wanted, self.delta(wanted))
-            self.stamp.count += 1
+        )
 
-    def _clear(self) -> None:
-        """Make another model's adapter leave the weight, which would else be taken for the base."""
-        other = other_tenant(self)
-        if other is None:
-            return
-        wanted = self._tenant()
-        if wanted is not None and self._modes[wanted] == "resident":
-            raise RuntimeError(
-                f"adapter {wanted!r}: mode='resident', but another model's adapter is resident in the same base "
-                "weight. Disable that one first, load the base twice, or use mode='auto'."
-            )
-        other.vacate()
-        self.shared = other.shared = True
+    def settle(self) -> None:
+        """Make the base weight hold what it should: the one active adapter, or none."""
+        if not self.settled():  # nearly always it is; a forward pass of a small batch feels every microsecond here
+            settle([self])
 
     def vacate(self) -> None:
         """Put the base weight back, bit for bit. The adapter returns with the next forward pass."""
-        stay = self.stay
-        if stay is None:
-            return
-        reason = obstacle(self.base_layer)
-        if reason is None:
-            leave(self.base_layer, stay)
-        elif bool(stay.delta.weight.any()):
-            raise RuntimeError(
-                f"adapter {stay.name!r} is resident, and the base can not be put back: {reason}. Shard or convert "
-                "the model inside `with model.disable_adapter():`, or use RsaConfig(mode='additive')."
-            )
-        release(self, stay.delta)
-        self.stay = None
-        self.stamp.count += 1
+        if self.stay is not None:
+            vacate([self])
 
     def _only(self) -> str | None:
         """The one adapter that acts, or None."""
@@ -164,7 +117,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         idle = self._disable_adapters or self.merged_adapters or self.rowwise
         return active[0] if len(active) == 1 and not idle else None
 
-    def _tenant(self) -> str | None:
+    def tenant(self) -> str | None:
         """The adapter that should be resident."""
         name = self._only()
         if name is None or name not in self.rsa_delta or self._modes[name] == "additive":
@@ -183,6 +136,10 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             "additive there."
         )
 
+    def strict(self, adapter_name: str) -> bool:
+        """Whether the adapter may be nothing but resident."""
+        return self._modes[adapter_name] == "resident"
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:  # noqa: FBT001, FBT002
         # Behind `.to()`, `.half()` and `.cuda()`: the base is converted, and not the base with values in it.
         self.vacate()
@@ -195,7 +152,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         super().train(mode)
         if self.stay is not None:
             self.stay.seen = (-1, *self.stay.seen[1:])
-        self.settle()
+        settle_soon(self)
         return self
 
     def enable_adapters(self, enabled: bool) -> None:  # noqa: FBT001  the signature is PEFT's
@@ -220,7 +177,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def _resettle(self) -> None:
         if self.stay is not None:
-            self.settle()
+            settle_soon(self)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:  # noqa: FBT001, FBT002
         """Write the active (or the named) adapters into the base weight, and keep what was there.
@@ -229,23 +186,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             ValueError: `safe_merge` and the merged entries would hold NaN or infinity. The base is left as it was.
             TypeError: the weight is sharded, or computed from other parameters (parametrised).
         """
-        self.vacate()
-        self._clear()
-        weight = self.base_layer.weight
-        if self.quantization_backend is None and type(weight) is not nn.Parameter:
-            raise TypeError(
-                f"merge: expected a whole weight, found a {type(weight).__name__}, which is sharded or computed. "
-                "Load the adapter on an unsharded base to merge it."
-            )
-        for name in check_adapters_to_merge(self, adapter_names):
-            if name not in self.rsa_delta:
-                continue
-            delta = self.delta(name)
-            if self.quantization_backend is not None:
-                self._merge_quantised(name, delta, safe=safe_merge)
-            else:
-                self._merge_entries(name, delta, safe=safe_merge)
-            self.merged_adapters.append(name)
+        merge([self], adapter_names, safe=safe_merge)
 
     def unload_and_optionally_merge_module(
         self, *, merge: bool, safe_merge: bool, adapter_names: list[str] | None
@@ -256,47 +197,12 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             self.merge(safe_merge, adapter_names)
         return cast("nn.Module", self.base_layer)
 
-    @torch.no_grad()
-    def _merge_entries(self, name: str, delta: RsaDelta, *, safe: bool) -> None:
-        matrix = self.matrix()
-        original = read_entries(matrix, delta.layout, delta.rows, delta.columns)
-        values = delta.values()
-        # One rounding: the sum is taken in the wider of the two types, then stored in the base's.
-        merged = (original.to(values.dtype) + values).to(matrix.dtype)
-        if safe and not torch.isfinite(merged).all():
-            raise ValueError(self._broken(name))
-        write_entries(matrix, delta.layout, delta.rows, delta.columns, merged)
-        self._originals[name] = original
-
-    @torch.no_grad()
-    def _merge_quantised(self, name: str, delta: RsaDelta, *, safe: bool) -> None:
-        dense = delta.dense()
-        if safe and not torch.isfinite(dense).all():
-            raise ValueError(self._broken(name))
-        self._originals[name] = keep(self.base_layer)
-        self.merge_error[name] = merge_into(self, dense)
-
-    def _broken(self, name: str) -> str:
-        return (
-            f"merge of adapter {name!r}: expected finite weights, found NaN or infinity in a "
-            f"{self.out_features}x{self.in_features} layer. Retrain the adapter or merge another."
-        )
-
-    @torch.no_grad()
     def unmerge(self) -> None:
         """Put the base weight back, bit for bit (what was kept is written back, nothing is subtracted)."""
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
-        while self.merged_adapters:  # last in, first out: adapters may share places
-            name = self.merged_adapters.pop()
-            self.merge_error.pop(name, None)
-            original, delta = self._originals.pop(name), self.delta(name)
-            if isinstance(original, Kept):
-                put_back(self.base_layer, original)
-                continue
-            matrix = self.matrix()
-            write_entries(matrix, delta.layout, delta.rows, delta.columns, original.to(matrix))
+        unmerge([self])
 
     def matrix(self) -> Tensor:
         """The base's weight as [out, in], as it is now: a view, or a dequantised copy."""

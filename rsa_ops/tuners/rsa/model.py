@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from peft.utils.other import AuxiliaryTrainingWrapper
@@ -23,8 +24,10 @@ from rsa_ops.tuners.rsa.checks import (
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.delta import RsaDelta
 from rsa_ops.tuners.rsa.layer import Linear
+from rsa_ops.tuners.rsa.merging import merge, unmerge
 from rsa_ops.tuners.rsa.residency import tied_addresses
 from rsa_ops.tuners.rsa.siblings import family
+from rsa_ops.tuners.rsa.switching import settle, together
 
 
 class RsaModel(BaseTuner):  # type: ignore[misc]
@@ -38,6 +41,7 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
     prefix = PREFIX
     tuner_layer_cls = Linear
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+    _unsettled = True  # adapters may be on their way in or out: the next forward pass lets all of them, at once
 
     def inject_adapter(  # the signature is PEFT's, which has no other hook that every new adapter passes
         self,
@@ -79,13 +83,46 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
         layers = rsa_layers(self.model)
         fresh = [layer for layer in layers if not layer.merged]
         try:
-            super().merge_adapter(adapter_names, safe_merge)
+            if _offloads(self.model):  # brings in one layer at a time
+                super().merge_adapter(adapter_names, safe_merge)
+            else:
+                self._check_merge_allowed()
+                merge(layers, adapter_names, safe=safe_merge)
         except (TypeError, ValueError):
-            for layer in fresh:
-                if layer.merged:
-                    layer.unmerge()
+            unmerge(fresh)
             raise
         tell_merge_error(layers)
+
+    def unmerge_adapter(self) -> None:
+        """As PEFT's, for all layers at once."""
+        layers = rsa_layers(self.model)
+        if _offloads(self.model) or not any(layer.merged for layer in layers):
+            super().unmerge_adapter()
+        else:
+            unmerge(layers)
+        self._unsettled = True
+
+    def set_adapter(self, adapter_name: str | list[str], inference_mode: bool = False) -> None:  # noqa: FBT001, FBT002
+        """As PEFT's; a resident adapter leaves and the other takes its place, in all layers at once."""
+        with together():
+            super().set_adapter(adapter_name, inference_mode)
+        self._unsettled = True
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """As PEFT's."""
+        super().delete_adapter(adapter_name)
+        self._unsettled = True
+
+    def train(self, mode: bool = True) -> RsaModel:  # noqa: FBT001, FBT002  the signature is torch's
+        """As `nn.Module.train`; values that are resident are written anew, in all layers at once."""
+        with together():
+            super().train(mode)
+        return self
+
+    def _enable_adapter_layers(self, enabled: bool = True) -> None:  # noqa: FBT001, FBT002  PEFT's
+        with together():
+            super()._enable_adapter_layers(enabled)
+        self._unsettled = True
 
     def _unload_and_optionally_merge(  # the signature is PEFT's
         self,
@@ -120,7 +157,10 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:  # noqa: ARG002  PEFT's
         names = tuple(kwargs.get("adapter_names") or ())
-        layers = rsa_layers(self.model) if names else []
+        # A compiled forward pass does not settle, and must not be compiled anew because of what was asked here.
+        plain = not torch.compiler.is_compiling() and "_is_replica" not in self.__dict__
+        settles = plain and (self._unsettled or names)
+        layers = rsa_layers(self.model) if names or settles else []
         if names:
             self._check_rows(names, layers)
         heads = [module for module in self.modules() if names and isinstance(module, AuxiliaryTrainingWrapper)]
@@ -132,6 +172,9 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
         for layer in layers:
             layer.rowwise = names
         try:
+            if settles:
+                settle(layers)
+                self._unsettled = bool(names)
             yield
         finally:
             for layer in layers:
@@ -239,6 +282,11 @@ def features(module: nn.Module) -> tuple[int, int]:
 def rsa_layers(model: nn.Module) -> list[Linear]:
     """The model's adapted layers, in its order."""
     return [module for module in model.modules() if isinstance(module, Linear)]
+
+
+def _offloads(model: nn.Module) -> bool:
+    """Whether accelerate keeps weights elsewhere and brings them in for each layer."""
+    return any(getattr(getattr(module, "_hf_hook", None), "offload", False) for module in model.modules())
 
 
 def take_out(model: nn.Module, adapter_name: str) -> None:

@@ -21,15 +21,16 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from rsa_ops.tuners.rsa.blocks import read_entries, spread_over_rows, write_entries
+from rsa_ops.tuners.rsa.blocks import KEPT_WIDE, read_entries, spread_over_rows, write_entries
 from rsa_ops.tuners.rsa.delta import RsaDelta
 
 
@@ -45,6 +46,7 @@ class Stay:
     """An adapter's stay in a weight.
 
     Attributes:
+        base: the layer whose weight it is.
         name: the adapter.
         delta: its values and places.
         weight: the parameter it was written to; sharding and quantising put another in its place.
@@ -54,6 +56,7 @@ class Stay:
         seen: versions of values, columns, rows and scales when last written, and the parameter's identity.
     """
 
+    base: nn.Module
     name: str
     delta: RsaDelta
     weight: Tensor
@@ -78,9 +81,9 @@ class Stay:
 
 def versions(delta: RsaDelta) -> tuple[int, ...]:
     """Version counters of values, columns, rows and scales, with the identity of the parameter."""
-    tensors = (delta.weight, delta.columns, delta.rows, delta.scale)
-    counts = tuple(0 if t is None or t.is_inference() else t._version for t in tensors)  # noqa: SLF001
-    return (*counts, id(delta.weight))
+    parts = delta.parts()
+    counts = [0 if t is None or t.is_inference() else t._version for t in parts]  # noqa: SLF001
+    return (*counts, id(parts[0]))
 
 
 def matrix_of(base: nn.Module) -> Tensor:
@@ -89,59 +92,113 @@ def matrix_of(base: nn.Module) -> Tensor:
     return weight.T if type(base).__name__ == "Conv1D" else weight
 
 
-def enter(base: nn.Module, name: str, delta: RsaDelta) -> Stay:
-    """Write the adapter into the base weight."""
+def stand(entering: Sequence[tuple[nn.Module, str, RsaDelta]]) -> list[Stay]:
+    """What is needed to write adapters into their base weights, and to take them out: nothing is written yet."""
     with torch.inference_mode(mode=False), torch.no_grad():  # in this order: the first turns gradients on
-        rows = None if delta.rows is None else delta.rows.clone()
-        # Whole columns are written with 64-bit indices, which are kept at hand; the others are too many to keep.
-        columns = delta.columns.long() if delta.layout.structure == "columns" else delta.columns.clone()
-        originals = read_entries(matrix_of(base), delta.layout, rows, columns)
-        weight: Tensor = base.weight  # type: ignore[assignment]
-        stay = Stay(name, delta, weight, rows, columns, originals, versions(delta))
-        rewrite([(base, stay)])
-    return stay
+        columns = _own_columns([delta for _, _, delta in entering])
+        stays = []
+        for (base, name, delta), over in zip(entering, columns, strict=True):
+            rows = None if delta.rows is None else delta.rows.clone()
+            originals = read_entries(matrix_of(base), delta.layout, rows, over)
+            weight: Tensor = base.weight  # type: ignore[assignment]
+            stays.append(Stay(base, name, delta, weight, rows, over, originals, versions(delta)))
+    return stays
 
 
-def rewrite(stays: Sequence[tuple[nn.Module, Stay]]) -> None:
-    """Write the values of adapters that have not moved. One rounding: summed in the wider type, then stored.
+def _own_columns(deltas: Sequence[RsaDelta]) -> list[Tensor]:
+    """Copies of the column indices, which others may rewrite: 64-bit ones at hand where these are few.
 
-    All layers at once, since on a GPU a hundred layers of small kernels would take longer to launch than to run.
+    Those of all layers are copied at once, and siblings, which share theirs, share the copy.
     """
-    if not stays:
-        return
+    given = [delta.parts()[1] for delta in deltas]
+    few = [delta.layout.structure in KEPT_WIDE for delta in deltas]
+    wide = {id(columns): columns for columns, kept in zip(given, few, strict=True) if kept}
+    made: dict[int, Tensor] = {}
+    for device in {one.device for one in wide.values()}:
+        here = {key: one for key, one in wide.items() if one.device == device}
+        flat = torch.cat([one.flatten() for one in here.values()]).long()
+        parts = torch.split(flat, [one.numel() for one in here.values()])
+        made |= {key: part.view(one.shape) for (key, one), part in zip(here.items(), parts, strict=True)}
+    return [made[id(columns)] if id(columns) in made else columns.clone() for columns in given]
+
+
+def rewrite(stays: Sequence[Stay]) -> None:
+    """Write the values of adapters that have not moved."""
+    write(stays, sums(stays))
+
+
+def write(stays: Sequence[Stay], entries: Sequence[Tensor]) -> None:
+    """Put `entries`, which are the `sums` of these stays, into the weights."""
     with torch.inference_mode(mode=False), torch.no_grad():
-        values = acting_values([stay.delta for _, stay in stays])
-        originals = [stay.originals for _, stay in stays]
-        wide = [torch.empty_like(one) for one in values]
-        torch._foreach_copy_(wide, originals)
-        torch._foreach_add_(wide, values)
-        entries = [
-            one if one.dtype == kept.dtype else torch.empty_like(kept)
-            for one, kept in zip(wide, originals, strict=True)
-        ]
-        if entries[0] is not wide[0]:
-            torch._foreach_copy_(entries, wide)
-        for (base, stay), entry in zip(stays, entries, strict=True):
-            write_entries(matrix_of(base), stay.delta.layout, stay.rows, stay.columns, entry)
+        for stay, entry in zip(stays, entries, strict=True):
+            write_entries(matrix_of(stay.base), stay.delta.layout, stay.rows, stay.columns, entry)
             stay.mark()
 
 
-def acting_values(deltas: Sequence[RsaDelta]) -> list[Tensor]:
-    """The values of adapters as they act, detached: scaled where they carry scales."""
-    weights = [delta.weight.detach() for delta in deltas]
-    scales = [None if delta.scale is None else spread_over_rows(delta.layout, delta.scale) for delta in deltas]
-    whole = [scale for scale in scales if scale is not None]
-    if len(whole) == len(weights):  # the usual case, by one call for all layers
-        return list(torch._foreach_mul(weights, whole))  # noqa: SLF001
-    return [delta.values().detach() for delta in deltas]
+def sums(stays: Sequence[Stay]) -> list[Tensor]:
+    """Base plus values at each adapter's places. One rounding: added in the wider type, then stored in the base's.
+
+    Layers of one device and type are one long vector here, since on a GPU a hundred layers of small kernels would
+    take longer to launch than to run.
+    """
+    found: dict[int, Tensor] = {}
+    with torch.inference_mode(mode=False), torch.no_grad():
+        for alike in _alike(stays):
+            values = torch.cat([stay.delta.parts()[0].flatten() for stay in alike])
+            if alike[0].delta.scale is not None:
+                values *= _scales(alike)
+            originals = torch.cat([stay.originals.flatten() for stay in alike])
+            entries = (values + originals).to(originals.dtype)
+            parts = torch.split(entries, [stay.originals.numel() for stay in alike])
+            found |= {id(stay): part.view(stay.originals.shape) for stay, part in zip(alike, parts, strict=True)}
+    return [found[id(stay)] for stay in stays]
 
 
-def leave(base: nn.Module, stay: Stay) -> None:
+LONGEST = 2**25
+"""Values that are added up at once: more would take memory and save no time."""
+
+
+def _alike(stays: Sequence[Stay]) -> Iterator[list[Stay]]:
+    """The stays by device, types, and whether they have scales, those with rows of one width beside each other."""
+    groups: dict[tuple[object, ...], list[Stay]] = {}
+    for stay in sorted(stays, key=_width):
+        (weight, _, _, scale), kept = stay.delta.parts(), stay.originals
+        key = (kept.device, kept.dtype, weight.device, weight.dtype, scale is None)
+        groups.setdefault(key, []).append(stay)
+    for group in groups.values():
+        part: list[Stay] = []
+        length = 0
+        for stay in group:
+            length += stay.originals.numel()
+            if part and length > LONGEST:
+                yield part
+                part, length = [], stay.originals.numel()
+            part.append(stay)
+        yield part
+
+
+def _width(stay: Stay) -> tuple[int, ...]:
+    return stay.delta.layout.weight_shape[1:]
+
+
+def _scales(stays: Sequence[Stay]) -> Tensor:
+    """One scale for each value of all stays, as a vector; made by one call for all rows of one width."""
+    parts = []
+    for _, group in groupby(stays, key=_width):
+        given = [(stay.delta.layout, stay.delta.scale) for stay in group]
+        wide = [spread_over_rows(at, one).expand(at.weight_shape) for at, one in given if one is not None]
+        parts.append(torch.cat(wide).flatten())
+    return torch.cat(parts)
+
+
+def leave(stays: Sequence[Stay]) -> None:
     """Put the base's own entries back, bit for bit."""
     with torch.inference_mode(mode=False), torch.no_grad():  # in this order: the first turns gradients on
-        matrix = matrix_of(base)
-        originals = stay.originals.to(device=matrix.device, dtype=matrix.dtype)
-        write_entries(matrix, stay.delta.layout, stay.rows, stay.columns, originals)
+        for stay in stays:
+            matrix = matrix_of(stay.base)
+            originals = stay.originals.to(device=matrix.device, dtype=matrix.dtype)
+            rows = None if stay.rows is None else stay.rows.to(matrix.device)
+            write_entries(matrix, stay.delta.layout, rows, stay.columns.to(matrix.device), originals)
 
 
 def obstacle(base: nn.Module) -> str | None:
@@ -248,7 +305,7 @@ def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Non
         layer = None if known is None else known()
         if layer is not None and layer.stay is not None and layer.stay.delta.weight is parameter:
             stale.append(layer)
-    rewrite([(layer.base_layer, layer.stay) for layer in stale])
+    rewrite([layer.stay for layer in stale])
     for layer in stale:
         layer.stamp.count += 1
 

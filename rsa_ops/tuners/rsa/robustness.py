@@ -22,6 +22,7 @@ from rsa_ops.tuners.rsa.guards import decay_values, guarded_layers, limit_blocks
 from rsa_ops.tuners.rsa.layer import Linear
 from rsa_ops.tuners.rsa.noise import EmbeddingNoise, RandomState, input_embeddings, refuse_lost_noise
 from rsa_ops.tuners.rsa.slice_weights import SliceWeights, read_slice_ids
+from rsa_ops.tuners.rsa.switching import settle
 from rsa_ops.tuners.rsa.terms import Call, LossTerms
 
 
@@ -182,8 +183,7 @@ class Attachment:
             decay_values(self._layers, self._adapter, learning_rate * self._flags.delta_decay)
         if self._flags.trust_ratio is not None:
             self.limited_blocks = limit_blocks(self._layers, self._adapter, self._flags.trust_ratio)
-        for layer in self._layers:
-            layer.settle()
+        settle(self._layers)
         if self._slices is not None:
             self._slices.step()
 
