@@ -65,26 +65,49 @@ class ElementProduct(torch.autograd.Function):
         return grad_x, grad_values, None, None, None
 
 
+class Keep(torch.autograd.Function):
+    """Keeps what `BlockGradient` needs, from before the frozen layer runs; its output, without elements, says where.
+
+    Gradient checkpointing runs a layer again only until everything it kept is there again. What is kept before the
+    last product of a layer spares that product, as a frozen layer without an adapter does.
+    """
+
+    @staticmethod
+    def forward(  # noqa: D102
+        ctx: Any, values: Tensor, picked: Tensor, scale: Tensor | None, rows: Tensor | None, columns: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(picked, scale, rows, columns)
+        return values.new_empty(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, ...]:  # noqa: ARG004, D102
+        return (None,) * 5
+
+
 class BlockGradient(torch.autograd.Function):
     """Identity on a layer's output that, in backward, gives the values of a resident adapter their gradient.
 
     The values stand in the frozen weight already, so the forward pass and the gradient of the input are the frozen
-    layer's own; all that is kept here is the gathered input, [..., n].
+    layer's own; all that is kept is the gathered input, [..., n], by `kept` where it is given and else here.
     """
 
     @staticmethod
     def forward(  # noqa: D102, PLR0913, PLR0917  an autograd node takes its inputs one by one
         ctx: Any,
         output: Tensor,
-        picked: Tensor,
+        kept: Tensor | None,
         values: Tensor,
+        picked: Tensor,
         scale: Tensor | None,
         rows: Tensor | None,
         columns: Tensor,
         layout: Layout,
         stamp: Any,
     ) -> Tensor:
-        ctx.save_for_backward(picked, scale, rows, columns)
+        ctx.keeper = None if kept is None else kept.grad_fn
+        if kept is None:
+            ctx.save_for_backward(picked, scale, rows, columns)
         ctx.layout, ctx.dtype = layout, values.dtype
         ctx.stamp, ctx.count = stamp, None if stamp is None else stamp.count
         # A view made here would forbid the caller to change it in place, as nn.ReLU(inplace=True) does; the tensor
@@ -101,11 +124,11 @@ class BlockGradient(torch.autograd.Function):
                 "pass and its backward pass, which would give wrong gradients. Finish backward first, or use "
                 "RsaConfig(mode='additive')."
             )
-        picked, scale, rows, columns = ctx.saved_tensors
+        picked, scale, rows, columns = (ctx if ctx.keeper is None else ctx.keeper).saved_tensors
         values = block_gradient(ctx.layout, grad, picked, rows, columns).to(ctx.dtype)
         if scale is not None:
             values = values * spread_over_rows(ctx.layout, scale)
-        return grad, None, values, None, None, None, None, None
+        return grad, None, values, None, None, None, None, None, None
 
 
 def block_product(layout: Layout, picked: Tensor, values: Tensor, rows: Tensor | None, columns: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import resolve_quantization_backend
 from torch import Tensor, nn
 
-from rsa_ops.tuners.rsa.blocks import BlockGradient, write_entries
+from rsa_ops.tuners.rsa.blocks import BlockGradient, Keep, write_entries
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.delta import RsaDelta
 from rsa_ops.tuners.rsa.merging import merge, unmerge
@@ -222,22 +222,13 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """[..., in] -> [..., out]. Further arguments go to the base layer, as PEFT's layers do it."""
-        compiling = torch.compiler.is_compiling()
-        if not compiling:
+        if not torch.compiler.is_compiling():
             self._prepare()
+        if self._learns_in_place():
+            return self._learning(x, args, kwargs)
         result: Tensor = self.base_layer(x, *args, **kwargs)
-        if self._disable_adapters or self.merged:
+        if self._disable_adapters or self.merged or self.stay is not None:
             return result
-        if self.stay is not None:
-            delta = self.stay.delta
-            if not (torch.is_grad_enabled() and delta.weight.requires_grad):
-                return result
-            stamp = None if compiling else self.stamp
-            picked = delta.gathered(x, learns=False)
-            learning: Tensor = BlockGradient.apply(  # type: ignore[no-untyped-call]
-                result, picked, delta.weight, delta.scale, delta.rows, delta.columns, delta.layout, stamp
-            )
-            return learning
         if self.rowwise:
             return self._by_row(result, x)
         if self.quantization_backend is not None:
@@ -246,6 +237,22 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             if name in self.rsa_delta:
                 result = result + self.rsa_delta[name](x).to(result.dtype)
         return result
+
+    def _learns_in_place(self) -> bool:
+        """Whether this forward pass belongs to the training of a resident adapter."""
+        if self.stay is None or self._disable_adapters or self.merged:
+            return False
+        return torch.is_grad_enabled() and self.stay.delta.weight.requires_grad
+
+    def _learning(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        delta = cast("Stay", self.stay).delta
+        parts = (delta.gathered(x, learns=False), delta.scale, delta.rows, delta.columns)
+        compiling = torch.compiler.is_compiling()  # the compiler decides itself what is kept, and sees no stamps
+        kept = None if compiling else Keep.apply(delta.weight, *parts)  # type: ignore[no-untyped-call]
+        output: Tensor = self.base_layer(x, *args, **kwargs)
+        stamp = None if compiling else self.stamp
+        learning: Tensor = BlockGradient.apply(output, kept, delta.weight, *parts, delta.layout, stamp)  # type: ignore[no-untyped-call]
+        return learning
 
     def _prepare(self) -> None:
         if "_is_replica" in self.__dict__:

@@ -95,7 +95,7 @@ def wider():
 
 
 def test_an_adapter_of_another_base_is_refused(tmp_path):
-    learnt(llama()).save_pretrained(tmp_path)
+    learnt(llama(structure="columns")).save_pretrained(tmp_path)
     with pytest.raises(
         ValueError, match=r"expected '.*layers.0.mlp.gate_proj.*' of shape \(32, 4\), found \(24, 4\)"
     ) as e:

@@ -133,15 +133,21 @@ def test_a_swap_between_forward_and_backward_is_refused_by_backward(saved):
 
 def refusals(tmp_path):
     yield learnt(llama(structure="subnet")), "structure 'columns' as in adapter 'default', found 'subnet'"
-    yield learnt(llama(density=0.5)), r"of shape \(16, 4\), found torch.float32 of shape \(16, 8\)"
-    yield learnt(llama(target_modules=["q_proj"])), "expected the loaded adapter's layers, found no"
-    yield learnt(llama(modules_to_save=["norm"])), "which the loaded one lacks"
-    yield learnt(llama(share_siblings=False)), "which the loaded one lacks"
+    yield (
+        learnt(llama(structure="columns", density=0.5)),
+        r"of shape \(16, 4\), found torch.float32 of shape \(16, 8\)",
+    )
+    yield (
+        learnt(llama(structure="columns", target_modules=["q_proj"])),
+        "expected the loaded adapter's layers, found no",
+    )
+    yield learnt(llama(structure="columns", modules_to_save=["norm"])), "which the loaded one lacks"
+    yield learnt(llama(structure="columns", share_siblings=False)), "which the loaded one lacks"
     yield get_peft_model(bare_llama(), LoraConfig()), "found one of type LORA"
 
 
 def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
-    model = learnt(llama()).eval()
+    model = learnt(llama(structure="columns")).eval()
     before, answers = state(model), logits(model)
     for number, (other, says) in enumerate(refusals(tmp_path)):
         other.save_pretrained(tmp_path / str(number))

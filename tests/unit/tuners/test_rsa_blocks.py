@@ -10,6 +10,7 @@ from tuner_models import STRUCTURES, bare_llama, llama
 from rsa_ops.tuners import RsaConfig
 from rsa_ops.tuners.rsa.blocks import (
     BlockGradient,
+    Keep,
     Pick,
     block_gradient,
     block_product,
@@ -77,8 +78,9 @@ def test_the_product_has_its_numerical_gradient(structure):
 
 @each_structure
 @pytest.mark.parametrize("scaled", [False, True])
-def test_the_resident_gradient_is_the_numerical_gradient_of_the_written_weight(structure, scaled):
-    """Numerical through a function that writes the values; analytical through `BlockGradient`."""
+@pytest.mark.parametrize("early", [True, False])
+def test_the_resident_gradient_is_the_numerical_gradient_of_the_written_weight(structure, scaled, early):
+    """Numerical through a function that writes the values; analytical through `BlockGradient`, and `Keep`."""
     layout = layout_of(structure)
     rows, columns, values = drawn(layout)
     scale = torch.rand(layout.columns_shape, dtype=torch.float64) + 0.5 if scaled else None
@@ -91,7 +93,9 @@ def test_the_resident_gradient_is_the_numerical_gradient_of_the_written_weight(s
 
     dy = torch.randn(3, 6, dtype=torch.float64)
     result = output(values.detach())
-    learning = BlockGradient.apply(result, gather(layout, x, columns), values, scale, rows, columns, layout, None)
+    parts = (gather(layout, x, columns), scale, rows, columns)
+    kept = Keep.apply(values, *parts) if early else None
+    learning = BlockGradient.apply(result, kept, values, *parts, layout, None)
     assert torch.equal(learning, result)
     (mine,) = torch.autograd.grad(learning, values, dy)
     numerical = torch.empty_like(mine).flatten()
@@ -213,13 +217,13 @@ def test_the_budget_r_is_loras_summed_over_siblings_up_to_whole_blocks(structure
     sizes = {name: m.delta("default").layout for name, m in model.named_modules() if hasattr(m, "rsa_delta")}
     groups = {}
     for name, layout in sizes.items():
-        groups.setdefault(family(name) if structure == "columns" else (name,), []).append(layout)
+        groups.setdefault(family(name) if structure in {"columns", "spread"} else (name,), []).append(layout)
     for layouts in groups.values():
         wanted = sum(r * (one.in_features + one.out_features) for one in layouts)
         rows = sum(one.out_features for one in layouts)
         block = {"subnet": rows + layouts[0].in_features, "tiles": 4, "elements": 1}.get(structure, rows)
         assert abs(sum(one.parameters for one in layouts) - wanted) <= block / (1 if structure == "subnet" else 2)
-    if structure == "columns":
+    if structure in {"columns", "spread"}:
         assert sorted(len(layouts) for layouts in groups.values()) == [1, 1, 1, 1, 2, 2, 3, 3]
 
 
@@ -251,7 +255,9 @@ def test_siblings_share_one_column_set_and_others_do_not():
     assert leaders() == (8, 14)
     assert leaders(share_siblings=False) == (14, 14)
     assert leaders(target_modules=["q_proj", "v_proj", "down_proj"]) == (4, 6)
-    assert all(leaders(structure=one, tile=4) == (14, 14) for one in STRUCTURES if one != "columns")
+    for structure in STRUCTURES:
+        shares = structure in {"columns", "spread"}
+        assert leaders(structure=structure, tile=4) == (8 if shares else 14, 14)
 
 
 def test_names_of_siblings_with_other_inputs_share_nothing():

@@ -157,9 +157,11 @@ def test_a_run_with_regrowth_keeps_its_budget_and_the_base(tmp_path, scaled):
     before = {id(unit.delta): unit.delta.columns.clone() for unit in units(model, "default")}
     trainer(model, causal_batch(rows=8), tmp_path, [RsaCallback()], max_steps=20).train()
     for unit in units(model, "default"):
-        assert unit.delta.columns.unique().numel() == unit.layout.picks
+        groups = (part.view(unit.layout.groups, -1) for part in (unit.delta.columns, unit.delta.scale))
+        for columns, scale in zip(*groups, strict=True):
+            assert columns.unique().numel() == unit.layout.picks
+            assert scale.unique().numel() == (unit.layout.picks if scaled else 1)
         assert (unit.delta.scale > 0).all()
-        assert len(set(unit.delta.scale.tolist())) == (unit.layout.picks if scaled else 1)
     assert any(not torch.equal(unit.delta.columns, before[id(unit.delta)]) for unit in units(model, "default"))
     original = bare_llama().state_dict()
     for name, tensor in model.state_dict().items():

@@ -241,7 +241,14 @@ def test_siblings_keep_one_gathered_tensor_together():
     }
     for shared, expected in ((True, {5: 2, 3: 2, 6: 2, 7: 2}), (False, {5: 6, 3: 4, 6: 2, 7: 2})):
         model = get_peft_model(
-            bare_llama(), RsaConfig(density=1.0, budget_pattern=pattern, share_siblings=shared, mode="resident")
+            bare_llama(),
+            RsaConfig(
+                density=1.0,
+                budget_pattern=pattern,
+                share_siblings=shared,
+                structure="columns",
+                mode="resident",
+            ),
         )
         tensors, _ = kept_tensors(model, batch)
         counts = {

@@ -8,6 +8,7 @@ import pytest
 import torch
 from peft import get_peft_model
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 from tuner_models import (
     STRUCTURES,
@@ -80,7 +81,7 @@ def test_conv1d_is_adapted_as_the_transposed_layer_it_is(structure, mode):
 
 
 def test_only_the_adapter_learns_and_holds_the_declared_budget():
-    model = llama(r=2)
+    model = llama(r=2, structure="columns")
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert all(".rsa_delta.default.weight" in name for name in trainable)
     assert all(p.dtype == torch.float32 for p in trainable.values())
@@ -119,7 +120,7 @@ def test_gradients_equal_plain_autograd_through_the_dense_weight(structure, mode
 
 @each_mode
 def test_backward_keeps_the_gathered_columns_and_never_the_input(mode):
-    model = learnt(two_layers(density=0.34, mode=mode))  # 2 of 6 columns
+    model = learnt(two_layers(density=0.34, mode=mode, structure="columns"))  # 2 of 6 columns
     layer = layer_of(model)
     x = torch.randn(50, 6, requires_grad=True)
     kept = []
@@ -134,11 +135,31 @@ def test_backward_keeps_the_gathered_columns_and_never_the_input(mode):
 
 @each_mode
 def test_an_input_without_gradient_keeps_no_weight(mode):
-    layer = layer_of(two_layers(density=0.34, mode=mode, activation_scaling=False))
+    layer = layer_of(two_layers(density=0.34, mode=mode, structure="columns", activation_scaling=False))
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         layer(torch.randn(50, 6))
     assert [tuple(t.shape) for t in kept if t.is_floating_point() and t.dim() > 1] == [(50, 2)]
+
+
+@each_structure
+def test_a_checkpointed_layer_is_run_again_without_its_last_product(structure):
+    """What is needed is kept before the frozen product, after which nothing is missing: torch stops there."""
+    model = learnt(two_layers(structure=structure, tile=2, mode="resident"))
+    inner, done = model.base_model.model, []
+    for name in ("first", "second"):
+        getattr(inner, name).base_layer.register_forward_hook(lambda *_, name=name: done.append(name))
+    x = torch.randn(8, 6, requires_grad=True)
+    output = checkpoint(inner, x, use_reentrant=False)
+    assert done == ["first", "second"]
+    output.sum().backward()
+    assert done == ["first", "second", "first"]
+    mine = [x.grad, *(p.grad for p in model.parameters() if p.requires_grad)]
+    twin = x.detach().requires_grad_()
+    model.zero_grad()
+    inner(twin).sum().backward()
+    plain = [twin.grad, *(p.grad for p in model.parameters() if p.requires_grad)]
+    assert all(torch.equal(one, other) for one, other in zip(mine, plain, strict=True))
 
 
 @each_mode

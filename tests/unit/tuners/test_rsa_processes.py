@@ -53,7 +53,7 @@ def test_both_choose_the_columns_of_the_summed_scores(both):
     assert columns.keys() == {f"{name}.rsa_delta.default.columns" for name in leaders}
     for key, chosen in columns.items():
         assert torch.equal(
-            chosen.long(), best(model, scores, key.removesuffix(".rsa_delta.default.columns"), len(chosen))
+            chosen.long(), best(model, scores, key.removesuffix(".rsa_delta.default.columns"), chosen.shape[-1])
         )
 
 

@@ -65,7 +65,7 @@ def test_every_row_group_has_its_own_quota():
 
 
 def test_siblings_choose_by_the_sum_of_their_scores():
-    model = llama(target_modules=["q_proj", "k_proj"], density=2 / 16)
+    model = llama(target_modules=["q_proj", "k_proj"], density=2 / 16, structure="columns")
     q, k = (f"base_model.model.model.layers.0.self_attn.{one}_proj" for one in "qk")
     score = {q: torch.zeros(16), k: torch.zeros(16)}
     score[q][[1, 2]], score[k][[2, 5]] = torch.tensor([3.0, 2.0]), torch.tensor([2.0, 3.5])

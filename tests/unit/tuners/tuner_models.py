@@ -136,9 +136,10 @@ def families(model: Any, adapter_name: str = "default") -> dict[str, list[str]]:
 
 
 def best(model: Any, scores: dict[str, BlockScores], name: str, count: int) -> Tensor:
-    """The `count` best columns of `name`'s family, ascending: the oracle of a selection by columns."""
-    total = sum(scores[member].total[0] for member in families(model)[name] if member in scores)
-    return torch.topk(total, count).indices.sort().values
+    """The `count` best columns (of each row group) of `name`'s family, ascending: the oracle of a selection."""
+    total = sum(scores[member].total for member in families(model)[name] if member in scores)
+    found = torch.topk(total, count).indices.sort().values
+    return found if len(total) > 1 else found[0]
 
 
 def places(model: Any) -> dict[str, Tensor]:
