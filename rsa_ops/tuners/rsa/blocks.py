@@ -66,7 +66,7 @@ class ElementProduct(torch.autograd.Function):
 
 
 class Keep(torch.autograd.Function):
-    """Keeps what `BlockGradient` needs, from before the frozen layer runs; its output, without elements, says where.
+    """Keeps what `BlockGradient` needs, from before the frozen layer runs; its output, empty, says where it is.
 
     Gradient checkpointing runs a layer again only until everything it kept is there again. What is kept before the
     last product of a layer spares that product, as a frozen layer without an adapter does.
