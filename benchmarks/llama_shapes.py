@@ -19,6 +19,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 import rsa_ops.tuners
 
+LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
+"""What torch's profiler calls the launch of a kernel."""
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 

@@ -29,7 +29,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from llama_shapes import SHAPES, Shape, build, machine, write
+from llama_shapes import LAUNCHES, SHAPES, Shape, build, machine, write
 from torch import Tensor
 from torch._dynamo.utils import counters
 from tuner_cost_ratios import drift, ratios, ratios_as_text, rows_as_text, setting_name
@@ -47,7 +47,6 @@ SETTINGS = {  # name -> (gradient checkpointing, torch.compile)
     "compiled": (False, True),
     "ckpt-compiled": (True, True),
 }
-LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
 
 Step = Callable[[], Tensor]
 _CACHED = type(lru_cache(lambda: None))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tuner_cost_ratios import GIB, setting_name, summary
+from tuner_cost_ratios import GIB, PROMISED, setting_name, summary
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -33,26 +33,65 @@ def markdown(table: Table) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
+def filled(head: list[str], rows: list[list[str]]) -> Table:
+    """The table; one that has no rows says that nothing was measured yet."""
+    return head, rows or [["not measured yet", *[""] * (len(head) - 1)]]
+
+
 def ratio_table() -> Table:
     """RSA over other methods, beside the targets of the issue and what the floor itself would reach."""
-    rows = []
-    for ratio in load("tuner_cost")["ratios"]:
-        if (ratio["shape"], ratio["batch"]) != ("1b", "8x1024") or ratio["time"] is None:
-            continue
-        rows.append([ratio["ratio"], *(_cell(ratio, key) for key in ("time", "memory"))])
-    return ["ratio", "step time (target; floor)", "peak memory (target; floor)"], rows
+    rows = [[ratio["ratio"], *_cells(ratio)] for ratio in _ratios() if _place(ratio) == PROMISED]
+    return filled(["ratio", "step time (target; floor)", "peak memory (target; floor)"], rows)
+
+
+def other_ratio_table() -> Table:
+    """The same for every other shape and batch, where nothing was promised."""
+    rows = [
+        [f"{ratio['ratio']}, {' '.join(_place(ratio))}", *_cells(ratio)]
+        for ratio in _ratios()
+        if _place(ratio) != PROMISED
+    ]
+    return filled(["ratio, shape and batch", "step time (floor)", "peak memory (floor)"], rows)
+
+
+def _ratios() -> Iterable[dict[str, Any]]:
+    """One of each kind: where several cards measured it, the last."""
+    measured = [ratio for ratio in load("tuner_cost")["ratios"] if ratio["time"] is not None]
+    return {(ratio["ratio"], *_place(ratio)): ratio for ratio in measured}.values()
+
+
+def _place(ratio: dict[str, Any]) -> tuple[str, str]:
+    return ratio["shape"], ratio["batch"]
+
+
+def _cells(ratio: dict[str, Any]) -> list[str]:
+    return [_cell(ratio, key) for key in ("time", "memory")]
 
 
 def _cell(ratio: dict[str, Any], key: str) -> str:
+    if ratio[key] is None:  # memory, on a CPU
+        return "-"
     limit, floor = ratio[f"{key}_target"], ratio[f"{key}_of_floor"]
     beside = "; ".join(f"{value:.2f}" for value in (limit, floor) if value is not None)
     text = f"{ratio[key]:.3f}" + (f" ({beside})" if beside else "")
     return text if ratio[f"{key}_met"] is not False else f"**{text} missed**"
 
 
+def of_setting(setting: str) -> list[dict[str, Any]]:
+    """The records of a setting that one card measured, since no others may be divided by each other.
+
+    Of several cards it is the one that measured most rows, and of equal ones the last.
+    """
+    cards: dict[str, list[dict[str, Any]]] = {}
+    for record in load("tuner_cost")["records"]:
+        if setting_name(record) == setting:
+            cards.setdefault(record["card_id"], []).append(record)
+    return max(reversed(cards.values()), key=lambda records: len({r["row"] for r in records}), default=[])
+
+
 def cost_table(setting: str) -> Table:
     """Every row of one setting: time, memory, and both over the floor's."""
-    records = [r for r in load("tuner_cost")["records"] if setting_name(r) == setting]
+    records = of_setting(setting)
     floor = summary([r for r in records if r["row"] == "floor"])
     rows = []
     for name in dict.fromkeys(r["row"] for r in records):
@@ -61,7 +100,8 @@ def cost_table(setting: str) -> Table:
         if found is None or found[1] is None:
             rows.append([name, "failed", "", "", of_row[-1]["error"].splitlines()[0][:60]])
             continue
-        over = ("-", "-") if floor is None else (f"{found[0] / floor[0]:.3f}", f"{found[1] / floor[1]:.3f}")
+        bare = floor is None or floor[1] is None
+        over = ("-", "-") if bare else (f"{found[0] / floor[0]:.3f}", f"{found[1] / floor[1]:.3f}")
         rows.append(
             [
                 name,
@@ -72,7 +112,7 @@ def cost_table(setting: str) -> Table:
                 f"{of_row[-1]['trainable'] / 1e6:.2f}",
             ]
         )
-    return ["row", "ms a step", "x floor", "GiB", "x floor", "M trainable"], rows
+    return filled(["row", "ms a step", "x floor", "GiB", "x floor", "M trainable"], rows)
 
 
 def quality_table(task: str, r: int) -> Table:
@@ -141,6 +181,33 @@ def cpu_table() -> Table:
     return ["ratio, batch", "median", "quartiles", "target"], rows
 
 
+def swap_table() -> Table:
+    """Measure E: going from one adapter to another, in every way, and what it leaves of the base."""
+    found = load("tuner_swap")
+    records = [] if found is None else found["records"]
+    cards = dict.fromkeys((r["card"], r["versions"]["torch"], r["versions"]["peft"], r["shape"]) for r in records)
+    where = "; ".join(f"{card}, torch {torch}, PEFT {peft}, {shape}" for card, torch, peft, shape in cards)
+    head = [f"method and way ({where})" if where else "method and way"]
+    head += ["switch, ms", "with first token, ms", "token alone, ms", "kernels", "switches", "bits of the base"]
+    rows = []
+    for one in records:
+        name = f"{one['family']} {one['way']}" + (f", {one['card']}" if len(cards) > 1 else "")
+        if one["error"] is not None:
+            rows.append([name, "failed", "", "", "", "", one["error"].splitlines()[0][:60]])
+            continue
+        kernels = f"{one['calls']} calls" if one["launches"] is None else str(one["launches"])
+        off = one["base"]["differing_share"]
+        times = [_between(one[part]) for part in ("switch", "first_token", "forward")]
+        bits = "equal" if one["base"]["bit_equal"] else f"{off:.1%} off"
+        rows.append([name, *times, kernels, str(one["switch"]["times"]), bits])
+    return filled(head, rows)
+
+
+def _between(time: dict[str, Any]) -> str:
+    low, high = time["quartiles"]
+    return f"{time['ms']:.2f} ({low:.2f} to {high:.2f})"
+
+
 PLOTTED = {
     *("floor", "rsa", "rsa-depth-50", "rsa-depth-25", "rsa-spread-resident", "lora-bf16", "lora", "shira", "miss"),
     *("full", "dora-bf16", "lora-bf16-depth-50", "lora-bf16-depth-25"),
@@ -151,12 +218,17 @@ TABLES: dict[str, Callable[[], Table]] = {
     "ratios": ratio_table,
     "cost-1b": lambda: cost_table("1b 8x1024"),
     "cost-1b-ckpt": lambda: cost_table("1b 8x1024 ckpt"),
+    "cost-1b-compiled": lambda: cost_table("1b 8x1024 compiled"),
+    "cost-1b-small": lambda: cost_table("1b 1x512"),
+    "cost-3b": lambda: cost_table("3b 8x1024"),
+    "ratios-others": other_ratio_table,
     "cpu": cpu_table,
     "quality-e2e-2": lambda: quality_table("e2e", 2),
     "quality-e2e-8": lambda: quality_table("e2e", 8),
     "claims": claims_table,
     "ablation-core": lambda: ablation_table("d-core"),
     "ablation-scaled": lambda: ablation_table("d-scaled"),
+    "swap": swap_table,
 }
 
 
@@ -186,7 +258,7 @@ def plots(folder: Path) -> Iterable[Path]:
 def _cost_plot(file: Path) -> Path:
     from matplotlib import pyplot as plt
 
-    records = [r for r in load("tuner_cost")["records"] if setting_name(r) == "1b 8x1024"]
+    records = of_setting("1b 8x1024")
     figure, axes = plt.subplots()
     for name in dict.fromkeys(r["row"] for r in records):
         found = summary([r for r in records if r["row"] == name])

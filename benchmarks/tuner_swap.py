@@ -5,10 +5,12 @@ Run: python benchmarks/tuner_swap.py OUT.json [--shape 1b] [--devices cuda cpu]
 
 Ways, each from adapter one to two and back in turn: `set_adapter` between two that are in memory; reading the other
 from disk (a warm page cache) and dropping the first; `hotswap` into the same place; and unmerging one, merging the
-other. A time ends when the device is done. "First token" is the switch and a forward pass of one token, beside the
-pass alone: it would show work that a method leaves to the next forward pass. Models are `llama_shapes.py`'s, for
-inference, in bfloat16; adapters hold random values, RSA's in other places in each. OUT.json is written anew
-after every family.
+other. A time ends when the device is done; its median and quartiles are over the switches of one way. "First token"
+is the switch and a forward pass of one token, beside the pass alone: it would show work that a method leaves to the
+next forward pass. Of one more switch the operators that torch was asked for (`calls`, without views) and, on a
+card, the kernels (`launches`) are counted. Models are `llama_shapes.py`'s, for inference, in bfloat16; adapters
+hold random values, RSA's in other places in each. OUT.json is written anew after every family. For a table in
+docs/tuner.md: OUT.json is benchmarks/results/tuner_swap.json, and `python benchmarks/tuner_doc.py` after it.
 """
 
 import argparse
@@ -20,14 +22,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from statistics import median
+from statistics import quantiles
 from typing import Any
 
 import torch
-from llama_shapes import LINEARS, SHAPES, build, machine, write
+from llama_shapes import LAUNCHES, LINEARS, SHAPES, build, machine, write
 from peft import LoraConfig, PeftConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rsa_ops.tuners import RsaConfig
 from rsa_ops.tuners.rsa.layer import Linear
@@ -158,12 +162,39 @@ def repeated(action: Callable[[str], None], device: str, most: int, seconds: flo
         action(name)
         _wait(device)
         taken.append((time.perf_counter() - start) * 1000)
+    low, middle, high = quantiles(taken, n=4, method="inclusive")
     return {
-        "ms": round(median(taken), 3),
+        "ms": round(middle, 3),
+        "quartiles": [round(low, 3), round(high, 3)],
         "ms_least": round(min(taken), 3),
         "ms_most": round(max(taken), 3),
         "times": len(taken),
     }
+
+
+class Calls(TorchDispatchMode):
+    """Counts the operators that torch is asked for, without those that give views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not function.is_view
+        return function(*args, **(kwargs or {}))
+
+
+def counted(action: Callable[[str], None], device: str) -> dict[str, int | None]:
+    """Operators of a switch to two, and kernels (None on a CPU) of the switch back to one."""
+    with Calls() as calls:
+        action("two")
+    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (device == "cuda")]
+    with profile(activities=activities) as profiler:
+        action("one")
+        _wait(device)
+    names = [event.name() for event in profiler.profiler.kineto_results.events()]
+    launches = sum(name in LAUNCHES for name in names)
+    return {"calls": calls.count, "launches": launches if device == "cuda" else None}
 
 
 def measure(family: Family, base: Any, words: argparse.Namespace, device: str) -> list[dict[str, Any]]:
@@ -210,6 +241,7 @@ def one_way(served: Served, way: str, words: argparse.Namespace) -> dict[str, An
         "switch": repeated(action, served.device, words.most, words.seconds),
         "forward": repeated(lambda _: only_token(), served.device, words.most, words.seconds),
         "first_token": repeated(with_token, served.device, words.most, words.seconds),
+        **counted(action, served.device),
         "file_bytes": sum(file.stat().st_size for file in served.folders["one"].iterdir()),
     }
     found["same_logits"] = torch.equal(served.forward(), first)
@@ -232,29 +264,30 @@ def as_text(records: list[dict[str, Any]]) -> Iterator[str]:
     """The table, in 80 columns."""
     for device in dict.fromkeys(record["card"] for record in records):
         yield f"\n{device}"
-        yield f"{'':28}{'switch ms':>10}{'+ token':>10}{'token':>8}{'one again':>10}{'base again':>12}"
+        yield f"{'':25}{'switch ms':>10}{'+ token':>9}{'token':>8}{'kernels':>8}{'one again':>10}{'base':>8}"
         for one in (record for record in records if record["card"] == device):
             name = f"{one['family']} {one['way']}"
             if one["error"]:
-                yield f"{name:28} {one['error'].splitlines()[0][:51]}"
+                yield f"{name:25} {one['error'].splitlines()[0][:54]}"
                 continue
             bits = [_bits(one[key]) for key in ("weights_of_one", "base")]
-            times = f"{one['switch']['ms']:10.2f}{one['first_token']['ms']:10.2f}{one['forward']['ms']:8.2f}"
-            yield f"{name:28}{times}{bits[0]:>10}{bits[1]:>12}"
+            times = f"{one['switch']['ms']:10.2f}{one['first_token']['ms']:9.2f}{one['forward']['ms']:8.2f}"
+            yield f"{name:25}{times}{one['launches'] or '-':>8}{bits[0]:>10}{bits[1]:>8}"
 
 
 def _bits(found: dict[str, Any]) -> str:
-    return "equal" if found["bit_equal"] else f"{found['differing_share']:.1%} off"
+    return "equal" if found["bit_equal"] else f"{found['differing_share']:.0%} off"
 
 
 def ratios(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """RSA's `set_adapter` over every other way, on each device."""
+    """RSA's `set_adapter` over every other way, alone and with the first token, on each device."""
     good = [record for record in records if record["error"] is None]
     return [
         {
             "card": ours["card"],
             "ratio": f"rsa set_adapter / {other['family']} {other['way']}",
             "time": round(ours["switch"]["ms"] / other["switch"]["ms"], 4),
+            "time_with_first_token": round(ours["first_token"]["ms"] / other["first_token"]["ms"], 4),
         }
         for ours in good
         if (ours["family"], ours["way"]) == ("rsa", "set_adapter")
@@ -287,7 +320,7 @@ def main(command: list[str] | None = None) -> None:
             write(record, Path(words.out))
     print("\n".join(as_text(records)))
     for one in ratios(records):
-        print(f"{one['ratio']:48} {one['time']:.4f}  {one['card']}")
+        print(f"{one['ratio']:44} {one['time']:8.4f} {one['time_with_first_token']:8.4f}  {one['card'][:16]}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rsa_ops.tuners.rsa.blocks import read_entries
 from rsa_ops.tuners.rsa.layer import Linear
 from rsa_ops.tuners.rsa.scoring import adapted_layers
+from rsa_ops.tuners.rsa.switching import settle
 
 _WITHIN = {"columns": (0,), "subnet": (0,), "spread": (1, 2), "tiles": (1, 2), "elements": (0,)}
 """Structure -> dimensions of the values that lie within one block. Free elements of a layer are one block: a bound
@@ -57,6 +58,7 @@ def limit_blocks(layers: Sequence[Linear], adapter_name: str, ratio: float) -> i
     Returns:
         How many blocks were shrunk.
     """
+    settle(layers)  # all at once, and not one by one as their entries are read
     shrunk: list[Tensor] = []
     for layer in layers:
         delta = layer.delta(adapter_name)
