@@ -18,6 +18,11 @@ from torch.autograd.function import once_differentiable
 from rsa_ops.tuners.rsa.layout import Layout
 
 
+_ONE_TILE = 64
+"""Columns that a matrix product on a GPU computes at a time: fewer take as long, so that one product with more than
+is needed costs less than several that are narrow."""
+
+
 class Pick(torch.autograd.Function):
     """`x[..., columns]`, keeping for backward the indices alone.
 
@@ -158,6 +163,9 @@ def block_gradient(layout: Layout, grad: Tensor, picked: Tensor, rows: Tensor | 
     if layout.structure == "columns":
         return _summed(torch.mm, dy.T, x)
     if layout.structure == "spread":
+        if dy.is_cuda and x.shape[1] <= _ONE_TILE:
+            whole = _summed(torch.mm, dy.T, x).view(layout.groups, layout.rows, layout.groups, layout.columns)
+            return whole.diagonal(dim1=0, dim2=2).permute(2, 0, 1).contiguous()
         by_rows = dy.view(-1, layout.groups, layout.rows).permute(1, 2, 0)
         return _summed(torch.bmm, by_rows, _by_group(x, layout))
     if layout.structure == "elements":
@@ -200,6 +208,8 @@ def read_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: T
     """A copy of the entries of `matrix` [out, in] at the adapter's places, in the shape of its values."""
     if layout.structure == "columns":
         return matrix.index_select(1, columns)
+    if layout.structure == "spread":
+        return _in_groups(matrix, layout).gather(2, _down_groups(layout, columns))
     return matrix[entry_index(layout, rows, columns)]
 
 
@@ -207,6 +217,8 @@ def write_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: 
     """Write `entries` to the adapter's places in `matrix` [out, in], in place."""
     if layout.structure == "columns":
         matrix.index_copy_(1, columns.long(), entries)
+    elif layout.structure == "spread":
+        _in_groups(matrix, layout).scatter_(2, _down_groups(layout, columns), entries)
     else:
         matrix[entry_index(layout, rows, columns)] = entries
 
@@ -222,6 +234,16 @@ def _dense(values: Tensor, rows: Tensor, columns: Tensor, out: int, width: int) 
     dense = values.new_zeros(out, width)
     dense[rows.long(), columns.long()] = values
     return dense
+
+
+def _in_groups(matrix: Tensor, layout: Layout) -> Tensor:
+    """[out, in] -> [groups, rows, in], a view."""
+    return matrix.unflatten(0, (layout.groups, layout.rows))
+
+
+def _down_groups(layout: Layout, columns: Tensor) -> Tensor:
+    """Column numbers [groups, columns] for every row: [groups, rows, columns], without a copy."""
+    return columns.long().unsqueeze(1).expand(layout.groups, layout.rows, layout.columns)
 
 
 def _flat(x: Tensor) -> Tensor:
