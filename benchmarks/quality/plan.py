@@ -223,6 +223,8 @@ def baselines(task: str) -> tuple[Study, ...]:
 
 PLAIN: tuple[tuple[str, Any], ...] = (("scoring", "fisher"), ("choice", "top"), ("activation_scaling", False))
 """The best blocks by Fisher information, unscaled: what the ablations start from, whatever RSA's defaults are."""
+ALONE: dict[str, Any] = {"row_groups": 8, "share_siblings": False}
+"""How "spread" was formed when the ablations began: eight row groups, every layer by itself."""
 SELECTIONS: dict[str, tuple[tuple[str, Any], ...]] = {
     "random": (*PLAIN, ("scoring", "random")),
     "static": (*PLAIN, ("selection", "static")),
@@ -236,18 +238,19 @@ def formed(structure: str, selection: str, r: int, **further: Any) -> Variant:
     """RSA of one structure and selection; `further` options go into its name."""
     words = [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in further.items()]
     name = "-".join((structure, selection, *words, f"r{r}"))
-    options = (("structure", structure), *SELECTIONS[selection], *further.items())
-    return Variant(name, r=r, options=options, keeps_selection=structure in ("columns", "spread"))
+    alone = ALONE if structure == "spread" else {}
+    options = {"structure": structure, **alone, **dict(SELECTIONS[selection]), **further}
+    return Variant(name, r=r, options=tuple(options.items()), keeps_selection=structure in ("columns", "spread"))
 
 
 def robust(task: str, r: int, lines: Iterable[tuple[tuple[str, float], ...]]) -> tuple[Study, ...]:
-    """One line of defence at a time, on the same columns; the line without any is in `core`."""
-    plain = formed("columns", "static", r)
+    """One line of defence at a time, on RSA as it is; the first line has none."""
+    plain = Variant(f"rsa-plain-r{r}", r=r)
     return tuple(
         Study(
             task, replace(plain, name="-".join((plain.name, *(f"{k}={v:g}" for k, v in flags))), robustness=flags)
         )
-        for flags in lines
+        for flags in ((), *lines)
     )
 
 
@@ -272,15 +275,21 @@ def scaled(task: str, r: int) -> tuple[Study, ...]:
         Variant(
             f"{form}-{name}-scaled",
             r=r,
-            options=(("structure", form), ("choice", "top"), ("activation_scaling", True), *further.items()),
+            options=(
+                ("structure", form),
+                *(ALONE if form == "spread" else {}).items(),
+                ("choice", "top"),
+                ("activation_scaling", True),
+                *further.items(),
+            ),
             rate=rate,
         )
         for form in ("columns", "spread")
         for name, rate, further in lines
     ]
     unscaled: list[tuple[str, dict[str, Any]]] = [
-        ("spread-random-g32", {"structure": "spread", "scoring": "random", "row_groups": 32}),
-        ("spread-relative", {"structure": "spread", "scoring": "relative"}),
+        ("spread-random-g32", {"structure": "spread", "scoring": "random", **ALONE, "row_groups": 32}),
+        ("spread-relative", {"structure": "spread", "scoring": "relative", **ALONE}),
         ("columns-relative", {"structure": "columns", "scoring": "relative"}),
     ]
     made += [
@@ -288,6 +297,31 @@ def scaled(task: str, r: int) -> tuple[Study, ...]:
         for name, options in unscaled
     ]
     return tuple(Study(task, variant, seeds=(1,)) for variant in made)
+
+
+def defaults(task: str) -> tuple[Study, ...]:
+    """What decides the defaults, three seeds a line: how far to spread, and what a typical activation is.
+
+    "auto" is RSA as it is; a name says what is changed. `typical` is no option of RSA's but of this benchmark.
+    """
+    changes: tuple[tuple[str, int, float, dict[str, Any]], ...] = (
+        ("auto-median-r2", 2, 0.05, {}),
+        ("auto-rms-r2", 2, 0.03, {"typical": "rms"}),
+        ("auto-median-r8", 8, 0.02, {}),
+        ("auto-rms-r8", 8, 0.01, {"typical": "rms"}),
+        ("auto-columns-r2", 2, 0.05, {"structure": "columns"}),
+        ("auto-columns-r8", 8, 0.02, {"structure": "columns"}),
+        ("auto-g32-r2", 2, 0.05, {"row_groups": 32}),
+        ("auto-g32-alone-r2", 2, 0.05, {"row_groups": 32, "share_siblings": False}),
+        ("auto-random-r2", 2, 0.05, {"scoring": "random"}),
+        ("auto-random-r8", 8, 0.02, {"scoring": "random"}),
+        ("auto-elements-random-r2", 2, 0.05, {"structure": "elements", "scoring": "random"}),
+    )
+    made = [Variant(name, r=r, options=tuple(more.items()), rate=rate) for name, r, rate, more in changes]
+    rivals = [Variant(f"{method}-r{r}", method, r) for method in ("shira", "lora") for r in RANKS]
+    return tuple(
+        Study(task, variant, seeds=(1, 2, 3), sweep_seeds=(101,), refined=True) for variant in (*made, *rivals)
+    )
 
 
 def core(task: str, r: int, structures: tuple[str, ...]) -> tuple[Study, ...]:
@@ -329,6 +363,7 @@ PARTS: dict[str, tuple[Study, ...]] = {
     "c-b77": baselines("b77"),
     **{f"c-{task}-rsa": tuple(compared(task, "rsa", r) for r in RANKS) for task in ("e2e", "b10", "b77")},
     "d-scaled": scaled("e2e", 2),
+    "d-default": defaults("e2e"),
     "d-b10": core("b10", 4, ("columns", "spread", "elements")) + core("b10", 4, ("subnet", "tiles")),
     "d-depth": depths("e2e", 8),
     "d-scoring": named(

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from types import SimpleNamespace
@@ -28,6 +29,9 @@ from quality.stepping import Batch, Stepper
 from quality.tasks import HEAD_RATE, MAX_GRAD_NORM, TASKS, WARMUP_SHARE, WEIGHT_DECAY, Task
 
 Result = dict[str, Any]
+
+BENCHMARK_OPTIONS = frozenset({"typical"})
+"""Options of a variant that RSA does not have; they are put in its place here."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ def attach(bench: Bench, task: Task, trial: Trial, batches: Batches) -> Attached
     from peft import get_peft_model
 
     budget = Budget(variant.r, linear_shapes(model))
-    extra = (*_depth_options(model, variant), *variant.options)
+    options = tuple(option for option in variant.options if option[0] not in BENCHMARK_OPTIONS)
+    extra = (*_depth_options(model, variant), *options)
     config = peft_config(method, task.base, budget, trial.seed, extra)
     if variant.planned:
         from rsa_ops.tuners import plan_budget
@@ -162,6 +167,7 @@ class Loop:
         from rsa_ops.training.optimizer import optimizer
 
         self.attached, self.batches, self.total = attached, batches, len(batches)
+        self._variant = trial.variant
         flags = dict(trial.variant.robustness)
         # Delta decay and AdamW's own decay are one thing, and a training must not do it twice.
         decay = 0.0 if "delta_decay" in flags else WEIGHT_DECAY
@@ -181,7 +187,8 @@ class Loop:
 
     def begin(self) -> None:
         """Let RSA score and choose."""
-        self._tell("on_train_begin")
+        with _typical(dict(self._variant.options).get("typical")):
+            self._tell("on_train_begin")
         self.attached.model.train()
         if self._flags:
             from rsa_ops.tuners import Robustness, attached
@@ -235,6 +242,24 @@ class Loop:
             optimizer=self.optimizer,
             train_dataloader=self.batches,
         )
+
+
+@contextmanager
+def _typical(name: str | None) -> Iterator[None]:
+    """While it lasts, scales are relative to the `name` of a layer's activations: "rms"; None and "median" are RSA's."""
+    from rsa_ops.tuners.rsa import selection
+
+    own = selection.activation_scales
+
+    def by_rms(power: Tensor) -> Tensor:
+        rms = power.clamp_min(0).sqrt()
+        return (rms.square().mean().sqrt() / rms.clamp_min(torch.finfo(rms.dtype).tiny)).clamp(1 / 8, 8)
+
+    selection.activation_scales = by_rms if name == "rms" else own
+    try:
+        yield
+    finally:
+        selection.activation_scales = own
 
 
 def schedule(step: int, total: int) -> float:

@@ -17,7 +17,6 @@ from torch.autograd.function import once_differentiable
 
 from rsa_ops.tuners.rsa.layout import Layout
 
-
 _ONE_TILE = 64
 """Columns that a matrix product on a GPU computes at a time: fewer take as long, so that one product with more than
 is needed costs less than several that are narrow."""
@@ -218,6 +217,8 @@ def write_entries(matrix: Tensor, layout: Layout, rows: Tensor | None, columns: 
     if layout.structure == "columns":
         matrix.index_copy_(1, columns.long(), entries)
     elif layout.structure == "spread":
+        if not matrix.is_cuda and matrix.element_size() == 2:  # of which torch would copy the whole matrix
+            matrix, entries = matrix.view(torch.int16), entries.view(torch.int16)
         _in_groups(matrix, layout).scatter_(2, _down_groups(layout, columns), entries)
     else:
         matrix[entry_index(layout, rows, columns)] = entries
@@ -238,7 +239,7 @@ def _dense(values: Tensor, rows: Tensor, columns: Tensor, out: int, width: int) 
 
 def _in_groups(matrix: Tensor, layout: Layout) -> Tensor:
     """[out, in] -> [groups, rows, in], a view."""
-    return matrix.unflatten(0, (layout.groups, layout.rows))
+    return matrix.view(layout.groups, layout.rows, layout.in_features)
 
 
 def _down_groups(layout: Layout, columns: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
             column sets, hence one gather and one tensor kept for backward. Their budgets are added and shared out
             evenly.
         activation_scaling: multiply the values of a column by the inverse root mean square of its input, relative
-            to the layer's, so that one learning rate moves every column's output alike. Measured by `RsaCallback`.
+            to the layer's median, so that one learning rate moves every column's output alike. Measured by
+            `RsaCallback`.
         mode: "resident" writes the values into the frozen weight after each optimizer step, so that the forward
             pass is the base model's; "additive" computes `base(x) + delta(x)`. "auto" is resident wherever that is
             safe.

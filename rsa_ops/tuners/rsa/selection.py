@@ -137,12 +137,14 @@ def top(scores: Tensor, count: int) -> Tensor:
 
 
 def activation_scales(power: Tensor) -> Tensor:
-    """Scale of every column from its sum of squared inputs [in]: inverse rms, relative to the layer's.
+    """Scale of every column from its sum of squared inputs [in]: inverse rms, relative to the layer's median.
 
-    Values of 1 move the output by the same amount whatever column they stand in. Bounded to 1/8 to 8.
+    Values of 1 move the output by the same amount whatever column they stand in. Bounded to 1/8 to 8. The median,
+    because a few large inputs, which language models have, would else raise the rates of the whole layer. All 1
+    where more than half of the inputs are silent.
     """
     rms = power.clamp_min(0).sqrt()
-    typical = rms.square().mean().sqrt()
+    typical = rms.median()
     scales = (typical / rms.clamp_min(torch.finfo(rms.dtype).tiny)).clamp(1 / _SCALE_BOUND, _SCALE_BOUND)
     return torch.where(typical > 0, scales, torch.ones_like(scales))
 
