@@ -246,7 +246,7 @@ class Loop:
 
 @contextmanager
 def _typical(name: str | None) -> Iterator[None]:
-    """While it lasts, scales are relative to the `name` of a layer's activations: "rms"; None and "median" are RSA's."""
+    """While it lasts, scales are relative to this of a layer's activations: "rms", or RSA's own with None and "median"."""
     from rsa_ops.tuners.rsa import selection
 
     own = selection.activation_scales
