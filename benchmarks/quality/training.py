@@ -246,7 +246,7 @@ class Loop:
 
 @contextmanager
 def _typical(name: str | None) -> Iterator[None]:
-    """While it lasts, scales are relative to this of a layer's activations: "rms", or RSA's own with None and "median"."""
+    """While it lasts, scales are relative to a layer's "rms"; with None or "median" they are RSA's own."""
     from rsa_ops.tuners.rsa import selection
 
     own = selection.activation_scales
