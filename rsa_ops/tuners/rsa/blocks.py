@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from rsa_ops.tuners.rsa.layout import Layout
 
-_ONE_TILE = 64
+_ONE_TILE = 128
 """Columns that a matrix product on a GPU computes at a time: fewer take as long, so that one product with more than
 is needed costs less than several that are narrow."""
 

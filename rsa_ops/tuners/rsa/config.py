@@ -37,7 +37,7 @@ class RsaConfig(PeftConfig):  # type: ignore[misc]  # peft ships no types that m
         r: LoRA-equal budget instead of `density`: `r * (in + out)` parameters a layer, rounded to whole blocks.
         structure: "columns", "spread", "subnet", "tiles" or "elements"; see `layout`.
         row_groups: of "spread": groups of output rows that choose their own columns, lowered to a divisor of out.
-            None: as many as gather 64 columns together, hence one where the budget is large.
+            None: one where the budget buys 32 columns or more, four with 16, 64 with 4, and so on.
         tile: of "tiles": edge of a tile.
         share_siblings: of "columns" and "spread": layers that read the same input (q/k/v, gate/up) share their
             column sets, hence one gather and one tensor kept for backward. Their budgets are added and shared out

@@ -28,9 +28,10 @@ from torch import Tensor
 
 _MANY = 1 << 20
 
-SPREAD_WIDTH = 64
-"""Columns that "spread" gathers at most, all row groups together, where the number of groups is not given: wide
-enough to cover a small budget's inputs, and little beside what a layer keeps for backward anyway."""
+FEW_COLUMNS = 32
+"""Columns from which on "spread" is one row group, where the number of groups is not given. With half as many there
+are four times as many groups: the fewer columns a budget buys, the more inputs the groups cover together, at a
+width (1,024 / columns) that is little beside what a layer keeps for backward."""
 
 STRUCTURES = ("columns", "spread", "subnet", "tiles", "elements")
 
@@ -164,10 +165,10 @@ def lay_out(
 ) -> Layout:
     """The layout of `budget` values in a weight `[out_features, in_features]`, rounded to whole blocks.
 
-    At least one block, and never more than the weight holds. `row_groups` (None: as many as gather `SPREAD_WIDTH`
-    columns) is lowered to the next divisor of `out_features` and of the `siblings`' rows, which share the columns;
-    one group is the layout of "columns". `tile` is lowered to the smaller side of the weight, and rows or columns
-    beyond the last whole tile are never chosen.
+    At least one block, and never more than the weight holds. `row_groups` (None: (`FEW_COLUMNS` / columns)^2) is
+    lowered to the next divisor of `out_features` and of the `siblings`' rows, which share the columns; one group is
+    the layout of "columns". `tile` is lowered to the smaller side of the weight, and rows or columns beyond the
+    last whole tile are never chosen.
     """
     whole = out_features * in_features
     if structure == "columns":
@@ -176,7 +177,7 @@ def lay_out(
     if structure == "spread":
         columns = _between(budget / out_features, in_features)
         rows = math.gcd(out_features, *siblings)
-        most = min(rows, row_groups or SPREAD_WIDTH // columns)
+        most = min(rows, row_groups or int((FEW_COLUMNS / columns) ** 2))
         groups = max((n for n in range(1, most + 1) if rows % n == 0), default=1)
         if groups == 1:
             return Layout("columns", out_features, in_features, 1, out_features, columns)
