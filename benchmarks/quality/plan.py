@@ -260,7 +260,7 @@ def robust(task: str, r: int, lines: Iterable[tuple[tuple[str, float], ...]]) ->
 
 
 def warmed(task: str, r: int) -> tuple[Study, ...]:
-    """Few sentences, with and without the scores of a run on others; the choice rests on few batches, and on more."""
+    """Few sentences, with and without the scores of a run on others; chosen from few batches, and from more."""
     cold = [Variant(f"rsa-batches={count}-r{r}", r=r, options=(("scoring_batches", count),)) for count in (2, 8)]
     pairs = [v for variant in cold for v in (variant, replace(variant, name=f"{variant.name}-warm", warm=True))]
     return tuple(Study(task, variant, seeds=(1, 2, 3)) for variant in pairs)
