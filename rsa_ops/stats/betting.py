@@ -114,7 +114,7 @@ class BettingEProcess(Record):
         if outside.any():
             raise IntegrityError(
                 f"expected scores from {self.lowest} to {self.highest}, found {scores[outside][0]}",
-                hint="The guarantee rests on the bounds: define the score as clipped, or start again with wider ones.",
+                hint="The guarantee rests on them: clip the score by definition, or start again with wider ones.",
             )
         share = (scores - self.lowest) / (self.highest - self.lowest)
         return share if self.worse == "higher" else 1 - share

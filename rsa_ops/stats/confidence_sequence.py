@@ -8,8 +8,9 @@ s sqrt(2 (n rho^2 + 1) / (n rho)^2 log(sqrt(n rho^2 + 1) / alpha)), and one-side
 log(1 + sqrt(n rho^2 + 1) / (2 alpha)) for the logarithm.
 
 A departure from the paper: an arm with less than half of the observations borrows variance from all of them
-(`guarded`). A small arm that has not met its rare large values yet has a mean and a variance that are both too small,
-and would be called lower than it is: in 30 % of the rollouts at rates of 1 % and shares of 10/90, at a nominal 5 %.
+(`guarded`). A small arm that has not met its rare large values yet has a mean and a variance that are both too
+small, and would be called lower than it is: in 30 % of the rollouts at rates of 1 % and shares of 10/90, where 5 %
+are promised.
 
 What is guaranteed: asymptotically only, as observations grow before the first look; for independent units of finite
 variance. Measured, not proved, before (`benchmarks/stats_sequential.py`). For rates take an e-process, for scores

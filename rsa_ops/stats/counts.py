@@ -87,6 +87,6 @@ class TwoArmCounts(Value):
                 raise IntegrityError(
                     f"the counts of the {arm} went backwards: expected at least {before.bad} bad and {good[0]} "
                     f"good, found {now.bad} and {good[1]}",
-                    hint="Outcomes were counted before they were final, or rows were lost: count again from the start",
+                    hint="Outcomes were counted before they were final, or rows were lost: count again from zero.",
                 )
         return TwoArmCounts(challenger=challenger, baseline=baseline)

@@ -4,8 +4,8 @@ Given a bad event, it is the challenger's with probability theta = w p_c / (w p_
 challenger's share of the exposures and p_c, p_b are the rates. "p_c <= r p_b" is "theta <= theta0" with
 theta0 = r w / (r w + 1 - w). For k of n bad events in the challenger, and theta1 > theta0, the likelihood ratio
 (theta1 / theta0)^k ((1 - theta1) / (1 - theta0))^(n - k) is an e-process, and so is its mean over a prior of
-theta1: here a Beta(a, b) cut off at theta0, in closed form by the incomplete beta function. Source: Lindon and Malek
-2022, Anytime-valid inference for multinomial count data (NeurIPS 35), with a one-sided prior instead of theirs.
+theta1: here a Beta(a, b) cut off at theta0, in closed form by the incomplete beta function. Source: Lindon and
+Malek 2022, Anytime-valid inference for multinomial count data (NeurIPS 35); the one-sided prior is ours.
 
 What is guaranteed. With u = theta1 / theta0 - 1 > 0 and v = (1 - theta1) / (1 - theta0) - 1 < 0 there is
 theta0 u + (1 - theta0) v = 0. Hence, exactly, for any rates, rare or common, also drifting ones:
