@@ -12,7 +12,10 @@ from rsa_ops.core.comparison import ALL, Comparison, Contrast
 from rsa_ops.core.estimate import Answer
 from rsa_ops.errors import UsageError
 from rsa_ops.reporting import text
+from rsa_ops.stats.guardrails import Action
 
+OPEN = frozenset({Answer.INCONCLUSIVE.value, Answer.INVALID.value, Action.CONTINUE.value, Action.HOLD.value})
+HARMFUL = frozenset({Answer.INFERIOR.value, Action.ROLLBACK.value})
 MOST_ROWS = 24
 """More rows than this make no readable picture; the table beside it holds all."""
 
@@ -22,8 +25,8 @@ class ForestRow:
     """One difference. All positions are in the units of the axis.
 
     `margin` is where the margin is drawn: below zero where higher scores are better, above zero for harm.
-    `estimate`, `low` and `high` are all None where the answer is that there is none. `shown`: the numbers as
-    printed. `note`: smaller print, how many examples say.
+    `estimate`, `low` and `high` are all None where the answer is that there is none. `verdict`: one of the five
+    answers, or the action of a rollout. `shown`: the numbers as printed. `note`: smaller print, the examples say.
 
     Raises:
         UsageError: a number that is NaN or infinite, an interval without its estimate, or one that excludes it.
@@ -131,9 +134,9 @@ def plain(words: str) -> str:
 
 def decided(verdict: str) -> bool:
     """Whether the mark of this verdict is drawn full."""
-    return verdict not in (Answer.INCONCLUSIVE.value, Answer.INVALID.value)
+    return verdict not in OPEN
 
 
 def harmful(verdict: str) -> bool:
     """Whether this verdict says that something is worse."""
-    return verdict == Answer.INFERIOR.value
+    return verdict in HARMFUL

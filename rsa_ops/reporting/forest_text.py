@@ -47,19 +47,19 @@ def forest_text(forest: Forest, *, width: int = 80, letters: Letters = UNICODE) 
     `ASCII` is a hyphen.
     """
     columns = _columns(forest, width)
-    lines = [f"{plain(forest.title)}, {plain(forest.unit)}", _header(forest, columns)]
+    lines = [*_wrapped(plain(f"{forest.title}, {forest.unit}"), width), _header(forest, columns)]
     for row in forest.rows:
         lines += _lines(row, forest, columns, letters)
     if forest.omitted:
         lines.append(f"and {forest.omitted} more, in the table")
-    lines += ["", _legend(letters)]
+    lines += ["", *_legend(letters, width)]
     drawn = "\n".join(line.rstrip() for line in lines)
     return drawn if letters is not ASCII else drawn.replace(text.MINUS, "-").replace(text.MISSING, "-")
 
 
 def _columns(forest: Forest, width: int) -> _Columns:
-    shown = max((_cells(row.shown) for row in forest.rows), default=0)
-    verdict = max((_cells(row.verdict) for row in forest.rows), default=0)
+    shown = max((_cells(plain(row.shown)) for row in forest.rows), default=0)
+    verdict = max((_cells(plain(row.verdict)) for row in forest.rows), default=0)
     wanted = max((_cells(plain(row.label)) for row in forest.rows), default=0)
     rest = width - verdict - 2 - (shown + 1 if shown else 0)
     label = max(min(wanted, rest - _LEAST_PLOT), _LEAST_LABEL)
@@ -81,8 +81,8 @@ def _header(forest: Forest, columns: _Columns) -> str:
 def _lines(row: ForestRow, forest: Forest, columns: _Columns, letters: Letters) -> list[str]:
     first, *others = _wrapped(plain(row.label), columns.label)
     cells = [_padded(first, columns.label), _plot(row, forest, columns.plot, letters)]
-    cells += [_padded(row.shown, columns.shown)] if columns.shown else []
-    return [" ".join([*cells, row.verdict]), *others]
+    cells += [_padded(plain(row.shown), columns.shown)] if columns.shown else []
+    return [" ".join([*cells, plain(row.verdict)]), *others]
 
 
 def _plot(row: ForestRow, forest: Forest, width: int, letters: Letters) -> str:
@@ -114,11 +114,19 @@ def _place(value: float, forest: Forest, width: int) -> int:
     return min(int((value - low) / (high - low) * width), width - 1)
 
 
-def _legend(letters: Letters) -> str:
-    return (
-        f"{letters.margin} margin  {letters.zero} no difference  {letters.fine} not worse  "
-        f"{letters.harm} worse by more than the margin  {letters.open} open"
-    )
+def _legend(letters: Letters, width: int) -> list[str]:
+    marks = {
+        letters.margin: "margin",
+        letters.zero: "no difference",
+        letters.fine: "not worse",
+        letters.harm: "worse by more than the margin",
+        letters.open: "open",
+    }
+    lines = [""]
+    for entry in (f"{mark} {words}" for mark, words in marks.items()):
+        fits = not lines[-1] or len(lines[-1]) + 2 + len(entry) <= width
+        lines = [*lines[:-1], f"{lines[-1]}  {entry}".lstrip()] if fits else [*lines, entry]
+    return lines
 
 
 def _wrapped(words: str, width: int) -> list[str]:
