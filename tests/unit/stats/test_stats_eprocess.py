@@ -38,6 +38,14 @@ def test_at_the_border_its_expectation_is_one(theta0: float, prior: tuple[float,
     assert np.exp(chances + conditional_log_e(hits, events, theta0, prior)).sum() == pytest.approx(1, abs=1e-9)
 
 
+@pytest.mark.parametrize("state", [process(1.0, 0.2), process(1.25, 0.5), process(1.25, 0.5, None)])
+def test_the_evidence_of_safety_is_an_e_value_at_the_margin_too(state: EProcess) -> None:
+    chances = stats.binom.pmf(np.arange(121), 120, state.theta0)
+    seen = [state.update(arm(120, k), arm(120, 120 - k)) for k in range(121)]
+    assert chances @ np.exp([each.log_e_safe for each in seen]) == pytest.approx(1, abs=1e-9)
+    assert chances @ np.exp([each.log_e_harm for each in seen]) == pytest.approx(1, abs=1e-9)
+
+
 @pytest.mark.parametrize(("theta0", "prior"), CASES)
 def test_inside_the_margin_its_expectation_is_below_one(theta0: float, prior: tuple[float, float]) -> None:
     hits = np.arange(201)
