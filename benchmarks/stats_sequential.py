@@ -2,8 +2,8 @@
 
 Each repetition is the whole life of a rollout: up to 10,000 units an arm, looked at every 50. "Stopped" is the
 share of lives in which a method ever says "harm beyond the margin". Without harm that is its false-alarm rate, and
-5 % are promised; the z-test that everybody peeks at is the control which must fail. Scores, which cannot be drawn as
-counts, get fewer lives: a tenth and a quarter.
+5 % are promised; the z-test that everybody peeks at is the control which must fail. Scores, which cannot be drawn
+as counts, get fewer lives: a tenth and a quarter.
 
 Run: python benchmarks/stats_sequential.py  ->  benchmarks/results/stats_sequential.json (a minute on one core)
 """
