@@ -38,7 +38,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Lives:
-    """Cumulated counts [lives, looks] of both arms. `steps`: units of challenger and baseline from look to look."""
+    """Cumulated counts [lives, looks] of units and bad events of both arms; `rate` is the baseline's true one."""
 
     ours: Counts
     theirs: Counts

@@ -13,6 +13,7 @@ theta0 u + (1 - theta0) v = 0. Hence, exactly, for any rates, rare or common, al
 2. fixed blocks of w n and (1 - w) n units: (1 + p_c u)^(w n) (1 + p_b v)^((1 - w) n) <= 1 by 1 + x <= e^x. Look at
    the end of any block.
 Not guaranteed: shares that differ from w (see `SampleRatio`), and several outcomes of one unit counted as units.
+When a ramp changes the shares, start a new state: log e-values of successive states add up.
 Common rates: valid but blind to good outcomes, so slower than `BernoulliEProcess`.
 """
 
