@@ -101,7 +101,7 @@ def compare(
 
     Two or more seeds on each side: training procedures are compared. One seed: two artifacts are.
     """
-    from rsa_ops.reporting.terminal import contrasts_table
+    from rsa_ops.reporting.terminal import contrasts_plot, contrasts_table
     from rsa_ops.stages.single import compare_alone
 
     found = compare_alone(candidate, baseline, margin=margin, alpha=alpha)
@@ -109,6 +109,7 @@ def compare(
         print_record(found)
     else:
         contrasts_table(table_console(), found)
+        contrasts_plot(table_console(), found)
         print_lines(*(contrast.result.reason for contrast in found.contrasts))
     return int(ExitCode.DONE)
 

@@ -1,4 +1,7 @@
-"""Plotly figures of a report, as JSON. Every number in them stands in a table beside them too."""
+"""Plotly figures of a report, as JSON. Every number in them stands in a table beside them too.
+
+The differences with their margins are drawn without scripts: `forest_svg`.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,18 @@ from html import escape
 from typing import Any
 
 from rsa_ops.core.benchmark import CellScores
-from rsa_ops.core.comparison import ALL, ArmSummary, Comparison, Contrast
+from rsa_ops.core.comparison import ArmSummary, Comparison
 from rsa_ops.core.costs import Tco
-from rsa_ops.core.estimate import Answer, Estimate
+from rsa_ops.core.estimate import Estimate
 from rsa_ops.reporting import text
 
 ACCENT = "#1f5fa8"
 INK = "#1c2733"
 QUIET = "#5b6875"
 RULE = "#dde3e9"
-ALARM = "#a3271e"
 _ARM_COLOURS = (INK, "#8a6d1d", "#6b4c86", "#3b7a73", "#8b4a52", "#4d5d8a")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 _FILLS = (ACCENT, "#7ba7d4", "#44505c", "#a9b4bf", "#c9a13c", "#6b4c86")
-_ANSWER_COLOURS = {
-    Answer.NON_INFERIOR: ACCENT,
-    Answer.SUPERIOR: ACCENT,
-    Answer.INFERIOR: ALARM,
-    Answer.INCONCLUSIVE: "#8a5a00",
-    Answer.INVALID: QUIET,
-}
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK JP', sans-serif"
 _GAP = {"ticks": "outside", "ticklen": 8, "tickcolor": "#ffffff"}
 MOST_SLICES = 24
@@ -41,25 +36,6 @@ class Chart:
     alt: str
     spec: str
     height: int
-
-
-def forest(comparison: Comparison) -> Chart | None:
-    """Differences over all examples with their intervals, the margin drawn at each."""
-    shown = [entry for entry in comparison.contrasts if entry.population == ALL and entry.result.difference]
-    if not shown:
-        return None
-    labels = [f"{_label(text.metric_label(e.metric))}<br>against {_label(e.baseline)}" for e in shown]
-    traces = [_forest_dot(entry, label) for entry, label in zip(shown, labels, strict=True)]
-    shapes = [_tick(-entry.result.margin * text.scale(entry.metric), row) for row, entry in enumerate(shown)]
-    height = 120 + 58 * len(shown)
-    unit = ", points of 100" if all(text.scale(entry.metric) == 100 for entry in shown) else ""
-    layout = _layout(height, f"{_label(comparison.candidate)} minus baseline{unit}")
-    layout["shapes"] = shapes
-    layout["xaxis"].update(zeroline=True, zerolinecolor=INK, zerolinewidth=1.5)
-    layout["yaxis"].update(categoryorder="array", categoryarray=labels, range=[len(shown) - 0.5, -0.5])
-    layout["showlegend"] = False
-    alt = "Differences of the candidate from each baseline with their intervals; a red bar marks the margin."
-    return _chart("forest", alt, traces, layout)
 
 
 def seed_dots(comparison: Comparison, scores: tuple[CellScores, ...]) -> Chart | None:
@@ -167,23 +143,6 @@ def _arm_dots(
     return _chart(name, alt, traces, layout)
 
 
-def _forest_dot(entry: Contrast, label: str) -> dict[str, Any]:
-    found = entry.result.difference
-    ends = (found.value, found.low, found.high) if found else (0.0, 0.0, 0.0)
-    value, low, high = (end * text.scale(entry.metric) for end in ends)
-    colour = _ANSWER_COLOURS[entry.result.answer]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [value],
-        "y": [label],
-        "hovertext": [f"{text.difference(entry.result, entry.metric)}, {entry.result.answer.value}"],
-        "hoverinfo": "text",
-        "marker": {"size": 11, "color": colour},
-        "error_x": _whiskers(value, low, high, colour),
-    }
-
-
 def _seed_traces(
     arm: ArmSummary, found: Estimate, dots: list[float], *, scale: float, candidate: bool
 ) -> list[dict[str, Any]]:
@@ -223,11 +182,6 @@ def _whiskers(value: float, low: float, high: float, colour: str) -> dict[str, A
 def _marker(index: int, *, candidate: bool) -> dict[str, Any]:
     colour = ACCENT if candidate else _ARM_COLOURS[index % len(_ARM_COLOURS)]
     return {"size": 12 if candidate else 10, "color": colour, "symbol": _SYMBOLS[index % len(_SYMBOLS)]}
-
-
-def _tick(x: float, row: int) -> dict[str, Any]:
-    line = {"color": ALARM, "width": 3}
-    return {"type": "line", "x0": x, "x1": x, "y0": row - 0.36, "y1": row + 0.36, "line": line}
 
 
 def _layout(height: int, x_title: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from typing import Any
 
 from rsa_ops.reporting import figures, notes, spending, text, views
 from rsa_ops.reporting.figures import Chart
+from rsa_ops.reporting.forest import forests, slice_forests
+from rsa_ops.reporting.forest_svg import forest_svg
 from rsa_ops.reporting.inputs import ReportInputs
 
 _TEMPLATE = "report.html.j2"
@@ -36,6 +38,8 @@ def render_report(records: ReportInputs) -> str:
         **_words(records),
         **_tables(records),
         "charts": charts,
+        "forests": _forests(records, "forest"),
+        "slice_forests": _forests(records, "slice-forest"),
         "plotly": _plotly() if charts else "",
     }
     return environment.get_template(_TEMPLATE).render(context)
@@ -83,7 +87,6 @@ def _charts(records: ReportInputs) -> dict[str, Chart]:
     made: list[Chart | None] = []
     if records.comparison:
         made += [
-            figures.forest(records.comparison),
             figures.seed_dots(records.comparison, records.scores),
             figures.slice_dots(records.comparison),
             figures.robustness_dots(records.comparison),
@@ -91,6 +94,13 @@ def _charts(records: ReportInputs) -> dict[str, Chart]:
     if records.tco:
         made.append(figures.cost_bars(records.tco))
     return {chart.name: chart for chart in made if chart}
+
+
+def _forests(records: ReportInputs, name: str) -> tuple[tuple[str, str], ...]:
+    if records.comparison is None:
+        return ()
+    found = forests(records.comparison) if name == "forest" else slice_forests(records.comparison)
+    return tuple((entry.title, forest_svg(entry, f"{name}-{index}")) for index, entry in enumerate(found))
 
 
 @cache

@@ -9,6 +9,8 @@ from rsa_ops.core.costs import Tco
 from rsa_ops.core.digest import short
 from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.reporting import text
+from rsa_ops.reporting.forest import forests
+from rsa_ops.reporting.forest_text import forest_text
 from rsa_ops.reporting.rows import ArmRow, arm_names, headline_rows
 
 COMMENT_MARKER = "<!-- rsa-ops-verdict -->"
@@ -20,7 +22,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 
 def verdict_markdown(verdict: Verdict, comparison: Comparison | None, tco: Tco | None) -> str:
-    """The comment: verdict, rulings, differences, arms and what each costs.
+    """The comment: verdict, rulings, differences with their plot, arms and what each costs.
 
     Names and reasons are escaped, so that data can neither break a table nor mention a person.
     """
@@ -29,6 +31,7 @@ def verdict_markdown(verdict: Verdict, comparison: Comparison | None, tco: Tco |
         f"## {_MARKS[verdict.outcome]} {verdict.outcome.value.upper()}: {escaped(text.verdict_sentence(verdict))}",
         _rulings(verdict),
         _differences(comparison) if comparison else "",
+        *(f"```text\n{forest_text(entry)}\n```" for entry in (forests(comparison) if comparison else ())),
         _arms(comparison, tco),
         _cost_lines(comparison, tco) if comparison and tco else "",
         _provenance(verdict),

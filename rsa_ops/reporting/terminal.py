@@ -11,6 +11,8 @@ from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.validation import Validation
 from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.reporting import text
+from rsa_ops.reporting.forest import forests, slice_forests
+from rsa_ops.reporting.forest_text import ASCII, UNICODE, forest_text
 from rsa_ops.reporting.rows import Shown, arm_names, headline_rows
 
 if TYPE_CHECKING:
@@ -69,6 +71,13 @@ def contrasts_table(console: Console, comparison: Comparison, *, slices: bool = 
             _styled(entry.result.answer.value, _ANSWER_STYLES[entry.result.answer]),
         )
     console.print(table)
+
+
+def contrasts_plot(console: Console, comparison: Comparison, *, slices: bool = False) -> None:
+    """The differences as a forest plot, with plain letters where the terminal has no others."""
+    letters = UNICODE if console.encoding.startswith("utf") else ASCII
+    for forest in (*forests(comparison), *(slice_forests(comparison) if slices else ())):
+        console.print(_plain(forest_text(forest, width=console.width, letters=letters)), no_wrap=True, crop=False)
 
 
 def rulings_table(console: Console, verdict: Verdict) -> None:

@@ -18,6 +18,14 @@ from rsa_ops.core.cell import Cell
 from rsa_ops.core.money import Money
 from rsa_ops.core.record import Record
 from rsa_ops.errors import ExitCode, IntegrityError
+from rsa_ops.stats import (
+    BernoulliEProcess,
+    BettingEProcess,
+    ConfidenceSequence,
+    EProcess,
+    RolloutDecision,
+    SampleRatio,
+)
 
 
 class Sample(Record):
@@ -49,6 +57,7 @@ ONE = Sample(name="a", count=1, share=0.5, price=Decimal("1.10"), cells=(Cell(ar
 RECORDS = (
     benchmark.BaseScores, benchmark.CellScores, comparison.Comparison, costs.Tco, measurements.Measurements,
     run_record.RunRecord, validation.Validation, verdict.Verdict,
+    EProcess, BernoulliEProcess, BettingEProcess, ConfidenceSequence, SampleRatio, RolloutDecision,
 )  # fmt: skip
 
 

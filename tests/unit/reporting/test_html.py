@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rsa_ops.core.estimate import Answer
-from rsa_ops.reporting import ReportInputs, figures, render_report
+from rsa_ops.reporting import ReportInputs, render_report
 
 LIMIT_BYTES = 3_000_000
 FLAGS = [
@@ -70,7 +70,7 @@ def test_user_text_is_text(inputs: ReportInputs) -> None:
     assert "&lt;script&gt;alert(1)" in page
     chunk = re.search(r'id="figures">(.*?)</script>', page, flags=re.DOTALL)
     assert chunk is not None
-    assert set(json.loads(chunk.group(1))) == {"forest", "seeds", "slices", "robustness", "costs"}
+    assert set(json.loads(chunk.group(1))) == {"seeds", "slices", "robustness", "costs"}
 
 
 def test_the_outcome_is_said_once_and_a_loss_on_a_slice_stands_in_the_header(inputs: ReportInputs) -> None:
@@ -99,14 +99,10 @@ def test_generation_metrics_are_shown(inputs: ReportInputs, generation) -> None:
         assert metric in words
 
 
-def test_the_forest_draws_each_margin_and_leaves_out_what_is_invalid(comparison) -> None:
-    chart = figures.forest(comparison)
-    assert chart is not None
-    spec = json.loads(chart.spec)
-    assert [shape["x0"] for shape in spec["layout"]["shapes"]] == [-2.0] * 4
-    broken = comparison.contrasts[0].result.model_copy(update={"answer": Answer.INVALID, "difference": None})
-    contrast = comparison.contrasts[0].model_copy(update={"result": broken})
-    assert figures.forest(comparison.model_copy(update={"contrasts": (contrast,)})) is None
+def test_the_differences_are_drawn_without_scripts(inputs: ReportInputs) -> None:
+    words = without_scripts(render_report(inputs))
+    assert words.count('<figure class="forest">') == 2  # all examples, and the slices
+    assert words.count('stroke-dasharray="4 3"') == len(inputs.comparison.contrasts)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +130,7 @@ def test_in_a_browser_nothing_complains_overflows_or_loads(chromium, inputs, tmp
     page.goto(file.as_uri())
     page.wait_for_selector("html[data-charts=drawn]", timeout=60_000)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.locator("svg.main-svg").count() >= 5
+    assert page.locator("svg.main-svg").count() >= 4
     assert complaints == []
     assert loads == [file.as_uri()]
     page.close()
@@ -147,6 +143,7 @@ def test_on_paper_it_has_pages_and_without_scripts_it_has_tables(chromium, input
     page = context.new_page()
     page.goto(file.as_uri())
     assert page.locator("table").count() >= 9
-    assert page.locator("figure:visible").count() == 0
+    assert page.locator("figure.chart:visible").count() == 0
+    assert page.locator("figure.forest:visible").count() == 2
     assert page.pdf(format="A4", prefer_css_page_size=True).startswith(b"%PDF")
     context.close()

@@ -26,6 +26,15 @@ def test_tables_are_rectangular(verdict: Verdict, comparison: Comparison, tco: T
         assert len({row.count("|") for row in rows}) <= 1
 
 
+def test_the_differences_are_drawn_and_each_line_ends_with_its_answer(
+    verdict: Verdict, comparison: Comparison
+) -> None:
+    block = verdict_markdown(verdict, comparison, None).split("```text\n")[1].split("\n```")[0]
+    drawn = [line for line in block.splitlines() if "against" in line]
+    assert [line.split()[-1] for line in drawn] == ["non-inferior", "inconclusive"] * 2
+    assert max(map(len, block.splitlines())) <= 80
+
+
 def test_the_worst_slice_and_forgetting_have_a_row(verdict: Verdict, comparison: Comparison) -> None:
     made = verdict_markdown(verdict, comparison, None)
     assert "| Worst slice against full | −5.1 (vector xss) | −5.1 (vector xss) | – |" in made

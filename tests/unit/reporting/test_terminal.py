@@ -10,7 +10,14 @@ from rich.console import Console
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.validation import Validation
 from rsa_ops.core.verdict import Verdict
-from rsa_ops.reporting import arms_table, contrasts_table, costs_table, findings_table, rulings_table
+from rsa_ops.reporting import (
+    arms_table,
+    contrasts_plot,
+    contrasts_table,
+    costs_table,
+    findings_table,
+    rulings_table,
+)
 
 
 def shown(draw: Callable[[Console], None]) -> str:
@@ -81,6 +88,12 @@ def test_every_line_item_with_its_bases_and_the_measured_share(tco) -> None:
 def test_contrasts_show_slices_only_when_asked(comparison: Comparison) -> None:
     assert "privilege" not in shown(lambda console: contrasts_table(console, comparison))
     assert "privilege" in shown(lambda console: contrasts_table(console, comparison, slices=True))
+
+
+def test_differences_are_plotted_within_the_width_and_slices_only_where_asked_for(comparison: Comparison) -> None:
+    assert "privilege" not in shown(lambda console: contrasts_plot(console, comparison))
+    made = shown(lambda console: contrasts_plot(console, comparison, slices=True))
+    assert "−5.1 [−7.1, −3.1] inferior" in made
 
 
 def test_findings_with_what_to_do(validation: Validation) -> None:
