@@ -19,7 +19,7 @@ from rsa_ops.stats.counts import ArmCounts, TwoArmCounts
 from rsa_ops.stats.crossed import mean_estimate, noninferiority
 from rsa_ops.stats.eprocess import EProcess
 from rsa_ops.stats.guardrails import Action, Guardrail, RolloutDecision, decide_rollout
-from rsa_ops.stats.moments import Moments
+from rsa_ops.stats.running_moments import Moments
 from rsa_ops.stats.sample_ratio import SampleRatio
 from rsa_ops.stats.slices import assessable, examples_needed_for_margin, zero_event_bound
 from rsa_ops.stats.weighted import macro_f1, weighted_mean

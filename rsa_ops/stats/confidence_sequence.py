@@ -30,7 +30,7 @@ from rsa_ops.core.estimate import Estimate
 from rsa_ops.core.record import Record
 from rsa_ops.errors import UsageError
 from rsa_ops.stats.guardrails import Guardrail
-from rsa_ops.stats.moments import Moments
+from rsa_ops.stats.running_moments import Moments
 
 Sides = Literal["one", "two"]
 Floats = NDArray[np.float64]
