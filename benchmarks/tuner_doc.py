@@ -41,7 +41,7 @@ def filled(head: list[str], rows: list[list[str]]) -> Table:
 def ratio_table() -> Table:
     """RSA over other methods, beside the targets of the issue and what the floor itself would reach."""
     rows = [[ratio["ratio"], *_cells(ratio)] for ratio in _ratios() if _place(ratio) == PROMISED]
-    return filled(["ratio", "step time (target; floor)", "peak memory (target; floor)"], rows)
+    return filled(["ratio", "step time (target; floor)", "fastest steps", "peak memory (target; floor)"], rows)
 
 
 def other_ratio_table() -> Table:
@@ -51,7 +51,7 @@ def other_ratio_table() -> Table:
         for ratio in _ratios()
         if _place(ratio) != PROMISED
     ]
-    return filled(["ratio, shape and batch", "step time (floor)", "peak memory (floor)"], rows)
+    return filled(["ratio, shape and batch", "step time (floor)", "fastest steps", "peak memory (floor)"], rows)
 
 
 def _ratios() -> Iterable[dict[str, Any]]:
@@ -65,7 +65,7 @@ def _place(ratio: dict[str, Any]) -> tuple[str, str]:
 
 
 def _cells(ratio: dict[str, Any]) -> list[str]:
-    return [_cell(ratio, key) for key in ("time", "memory")]
+    return [_cell(ratio, "time"), f"{ratio['time_of_fastest']:.3f}", _cell(ratio, "memory")]
 
 
 def _cell(ratio: dict[str, Any], key: str) -> str:
@@ -115,27 +115,75 @@ def cost_table(setting: str) -> Table:
     return filled(["row", "ms a step", "x floor", "GiB", "x floor", "M trainable"], rows)
 
 
+QUALITY = {
+    "e2e": {"nll": "loss a token", "forgetting": "forgetting"},
+    "b10": {"accuracy": "accuracy", "accuracy_worst_classes": "worst 5 % of classes", "accuracy_typos": "typos"},
+}
+QUALITY["b77"] = QUALITY["b10"]
+
+
 def quality_table(task: str, r: int) -> Table:
     """One table of measure C: test scores, and RSA's default minus each method with its interval."""
-    metric = "nll" if task == "e2e" else "accuracy"
+    metrics = QUALITY[task]
+    first = next(iter(metrics))
     entry = next(t for t in load("tuner_quality")["tables"] if (t["task"], t["r"]) == (task, r))
     rows = []
     for line in entry["rows"]:
-        between = line.get("rsa_minus_this", {}).get(metric, {})
-        interval = (
-            f"{between['difference']:+.4f} ({between['low']:+.4f} to {between['high']:+.4f})" if between else ""
-        )
-        rows.append(
-            [
-                line["variant"],
-                f"{line['trainable_parameters']:,}",
-                f"{line['learning_rate']:g}",
-                f"{line['mean'][metric]:.4f}",
-                str(len(line["seeds"])),
-                interval,
-            ]
-        )
-    return ["method", "trainable", "rate", metric, "seeds", "RSA minus this, 90 % (above 0: RSA better)"], rows
+        scores = [f"{line['mean'][name]:.{2 if name == 'forgetting' else 4}f}" for name in metrics]
+        between = _difference(line.get("rsa_minus_this", {}).get(first))
+        about = [line["variant"], f"{line['trainable_parameters']:,}", f"{line['learning_rate']:g}"]
+        rows.append([*about, *scores, str(len(line["seeds"])), between])
+    head = ["method", "trainable", "rate", *metrics.values(), "seeds", "RSA minus this, 90 % (above 0: RSA better)"]
+    return filled(head, rows)
+
+
+def _difference(between: dict[str, Any] | None) -> str:
+    if not between or "difference" not in between:
+        return ""
+    return f"{between['difference']:+.4f} ({between['low']:+.4f} to {between['high']:+.4f})"
+
+
+def depth_table() -> Table:
+    """The frontier depth against quality, on the test split, beside LoRA on the same layers."""
+    rows = [
+        [
+            line["variant"],
+            f"{line['depth']:.2f}" + (", planned" if line["planned"] else ""),
+            f"{line['learning_rate']:g}",
+            f"{line['mean']['nll']:.4f}",
+            f"{line['mean']['forgetting']:.2f}",
+            _difference(line.get("this_minus_lora_on_all_layers", {}).get("nll")),
+        ]
+        for line in load("tuner_quality")["depth"]
+    ]
+    head = ["variant", "depth", "rate", "loss a token", "forgetting", "this minus LoRA on all layers, 90 %"]
+    return filled(head, rows)
+
+
+def grid_table(task: str) -> Table:
+    """Selections x structures on the validation split."""
+    grid = next((one for one in load("tuner_ablations")["grids"] if one["task"] == task), None)
+    ways = ("random", "static", "rounds", "bounded")
+    rows = (
+        []
+        if grid is None
+        else [[form, *(_four(line.get(way)) for way in ways)] for form, line in grid["rows"].items()]
+    )
+    head = ["structure", "random", "best at once", "best in rounds", "in rounds, with bound"]
+    return filled(head, rows)
+
+
+def _four(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def agreement_table() -> Table:
+    """How far seeds agree about the columns."""
+    rows = [
+        [line["variant"], str(len(line["seeds"])), f"{line['overlap']:.3f}", f"{line['chance']:.4f}"]
+        for line in load("tuner_ablations")["agreement"]
+    ]
+    return filled(["variant", "seeds", "overlap of two seeds", "chance"], rows)
 
 
 def ablation_table(part: str) -> Table:
@@ -148,14 +196,15 @@ def ablation_table(part: str) -> Table:
         forgetting = line["mean"].get("forgetting")
         rows.append(
             [
-                line["variant"],
+                line["variant"] if line["task"] == "e2e" else f"{line['variant']}, {line['task']}",
                 f"{line['learning_rate']:g}",
                 f"{line['mean'][metric]:.4f}",
+                str(len(line["seeds"])),
                 "" if forgetting is None else f"{forgetting:.2f}",
                 halves,
             ]
         )
-    return ["variant", "rate", "score", "forgetting", "halves agree (chance)"], rows
+    return filled(["variant", "rate", "score", "seeds", "forgetting", "halves agree (chance)"], rows)
 
 
 def claims_table() -> Table:
@@ -225,8 +274,19 @@ TABLES: dict[str, Callable[[], Table]] = {
     "cpu": cpu_table,
     "quality-e2e-2": lambda: quality_table("e2e", 2),
     "quality-e2e-8": lambda: quality_table("e2e", 8),
+    "quality-b10-2": lambda: quality_table("b10", 2),
+    "quality-b10-8": lambda: quality_table("b10", 8),
+    "quality-b77-2": lambda: quality_table("b77", 2),
+    "quality-b77-8": lambda: quality_table("b77", 8),
+    "depth": depth_table,
+    "grid-e2e": lambda: grid_table("e2e"),
+    "grid-b10": lambda: grid_table("b10"),
+    "ablation-default": lambda: ablation_table("d-default"),
+    "ablation-robust": lambda: ablation_table("d-robust"),
+    "ablation-density": lambda: ablation_table("d-density"),
+    "ablation-warm": lambda: ablation_table("d-warm"),
+    "agreement": agreement_table,
     "claims": claims_table,
-    "ablation-core": lambda: ablation_table("d-core"),
     "ablation-scaled": lambda: ablation_table("d-scaled"),
     "swap": swap_table,
 }

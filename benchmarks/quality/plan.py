@@ -203,6 +203,8 @@ def fewest_trials(study: Study) -> int:
 # --- Measure C: the methods at equal budget ------------------------------------------------------------------
 
 RANKS = (2, 8)
+DEPTH_RANK = 8
+"""Budget of the frontier depth against quality; its lines of all layers are those of table C."""
 BASELINES = ("lora", "shira", "super", "rslora", "miss")
 
 
@@ -285,6 +287,7 @@ def scaled(task: str, r: int) -> tuple[Study, ...]:
                 *(ALONE if form == "spread" else {}).items(),
                 ("choice", "top"),
                 ("activation_scaling", True),
+                ("typical", "rms"),
                 *further.items(),
             ),
             rate=rate,
@@ -365,7 +368,7 @@ PARTS: dict[str, tuple[Study, ...]] = {
     "d-scaled": scaled("e2e", 2),
     "d-default": defaults("e2e"),
     "d-b10": core("b10", 4, ("columns", "spread", "elements")) + core("b10", 4, ("subnet", "tiles")),
-    "d-depth": depths("e2e", 8),
+    "d-depth": depths("e2e", DEPTH_RANK),
     "d-scoring": named(
         "e2e", 2, [("columns", "static", {"scoring": scoring}) for scoring in ("grad", "snip", "magnitude")]
     ),
@@ -400,7 +403,7 @@ PARTS: dict[str, tuple[Study, ...]] = {
     ),
     "d-warm": warmed("e2e200", 2),
     "d-agree": tuple(
-        Study("e2e", formed(form, way, 2), seeds=(1, 2, 3))
+        Study("e2e", formed(form, way, 2))
         for form in ("columns", "spread")
         for way in ("static", "rounds", "bounded")
     ),

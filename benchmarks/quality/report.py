@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from quality.plan import PARTS, RANKS, SELECTIONS, STRUCTURES, Study, compared, formed, search
+from quality.plan import DEPTH_RANK, PARTS, RANKS, SELECTIONS, STRUCTURES, Study, compared, formed, search
 from quality.pool import score_of
 from quality.records import Record, finished, unpack_array
 from quality.selections import jaccard
@@ -96,9 +96,18 @@ def worst_classes(scores: Scores, labels: np.ndarray) -> ArmMetric:
 def scores_of(row: Row, labels: Labels) -> dict[str, Scores]:
     """Metric name -> scores of the study's split and, beside it, under typos or of general text."""
     if TASKS[row.study.task].base == "causal":
-        return {name: likelihood(row, name) for name in ("nll", "nll_general")}
+        metrics = ("nll", "nll_general") if _reads_general_text(row) else ("nll",)
+        return {name: likelihood(row, name) for name in metrics}
     truth = labels[row.study.split]
     return {name: accuracy(row, truth, name) for name in ("accuracy", "accuracy_typos")}
+
+
+GENERAL_ROWS = 60
+"""Sentences of `rsa_ops.evaluation`'s general text; the first trials read other sentences, and are not comparable."""
+
+
+def _reads_general_text(row: Row) -> bool:
+    return all(trial["arrays"]["nll_general"]["shape"] == [GENERAL_ROWS] for trial in row.trials)
 
 
 def labels_in(records: Iterable[Record]) -> Labels:
@@ -185,6 +194,8 @@ def described(row: Row, labels: Labels) -> dict[str, Any]:
     if line["diverged_seeds"]:
         return line
     names = sorted({name for trial in row.trials for name in trial["metrics"]})
+    if "nll" in names and not _reads_general_text(row):
+        names = ["nll"]
     line["per_seed"] = {name: [round(trial["metrics"][name], 5) for trial in row.trials] for name in names}
     line["mean"] = {name: round(float(np.mean(values)), 5) for name, values in line["per_seed"].items()}
     if _has_scores(row, labels):
@@ -216,7 +227,7 @@ def differences(ours: Row, other: Row, labels: Labels) -> dict[str, Any]:
     mine, theirs = scores_of(ours, labels), scores_of(other, labels)
     paired = ours.study.seeds == other.study.seeds
     found = {}
-    for name in mine:
+    for name in (name for name in mine if name in theirs):
         kind = "nll" if name.startswith("nll") else "accuracy"
         judged = noninferiority(mine[name], theirs[name], margin=MARGIN[kind], paired_seeds=paired)
         found[name] = _difference(judged)
@@ -300,10 +311,13 @@ def _judged(
 def depth_table(done: Mapping[str, Record]) -> list[dict[str, Any]]:
     """The frontier depth against quality, every line against LoRA on all layers."""
     rows = [row for row in (row_of(study, done) for study in PARTS["d-depth"]) if row is not None]
-    whole = next((row for row in rows if row.study.variant.method == "lora" and row.study.variant.depth == 1), None)
+    whole = row_of(compared("e2e", "lora", DEPTH_RANK), done)
+    ours = row_of(compared("e2e", "rsa", DEPTH_RANK), done)
     lines = []
-    for row in rows:
-        line = {"depth": row.study.variant.depth, "planned": row.study.variant.planned, **described(row, {})}
+    for row in (*(row for row in (ours, whole) if row is not None), *rows):
+        depth = row.study.variant.depth
+        about = {"depth": 1.0 if depth is None else depth, "planned": row.study.variant.planned}
+        line = {**about, **described(row, {})}
         if whole is not None and row is not whole:
             line["this_minus_lora_on_all_layers"] = differences(row, whole, {})
         lines.append(line)
@@ -375,7 +389,7 @@ def _selection(row: Row) -> dict[str, Any]:
 def agreement(done: Mapping[str, Record]) -> list[dict[str, Any]]:
     """Overlap of the columns that different seeds chose (each its own data order), against chance."""
     lines = []
-    for study in PARTS["d-agree"]:
+    for study in (*PARTS["d-agree"], *(compared("e2e", "rsa", r) for r in RANKS)):
         row = row_of(study, done)
         if row is None:
             continue

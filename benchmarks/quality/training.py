@@ -279,6 +279,7 @@ def _about(trial: Trial, attached: Attached, loop: Loop) -> Result:
     }
     if attached.config is not None:
         kept = attached.config.to_dict()
+        kept.pop("base_model_name_or_path", None)  # a place on some machine; the head of the file names the base
         result["config"] = {name: _plain(value) for name, value in kept.items() if value is not None}
     report = getattr(attached.callback, "report", None)
     if report is not None:

@@ -35,7 +35,7 @@ DICTATED = {
 # The two halves of a torch.autograd.Function; the class docstring gives their shapes.
 TOLD_BY_THE_CLASS = {
     f"{node}.{direction}"
-    for node in ("BlockGradient", "ElementProduct", "Pick")
+    for node in ("BlockGradient", "ElementProduct", "Keep", "Pick")
     for direction in ("forward", "backward")
 }
 # Named in pyproject.toml and in no module yet; an extra that is not installed with the tested set has no pin.
