@@ -19,7 +19,8 @@ from rsa_ops.core.estimate import Estimate, PairedResult
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.stats.judge import bad_terms, invalid, judge
 from rsa_ops.stats.slices import zero_event_bound
-from rsa_ops.stats.spread import Scores, SeedSpread, Spread
+from rsa_ops.stats.inputs import Scores
+from rsa_ops.stats.spread import SeedSpread, Spread
 
 WeightedMetric = Callable[[int, Scores], float]
 """(seed index, example weights [examples], which sum to their number) -> the metric of that seed."""

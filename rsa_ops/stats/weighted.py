@@ -7,8 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.stats.bootstrap import ArmMetric
-from rsa_ops.stats.crossed import as_table
-from rsa_ops.stats.spread import Scores
+from rsa_ops.stats.inputs import Scores, as_table
 
 
 def weighted_mean(scores: ArrayLike) -> ArmMetric:
