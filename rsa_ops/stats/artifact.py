@@ -3,8 +3,8 @@
 Right-or-wrong scores: Tango's score interval (Tango 1998, Stat Med 17:891, section 3), whose variance is
 estimated under the margin, so that it keeps its level for few discordant pairs. Other scores: paired t. Where
 examples come in groups, the groups are the draws (Liang and Zeger 1986, Biometrika 73:13), and right-or-wrong
-scores keep Tango's form with whole groups as units (`restricted`), which needs no common correlation within groups as
-the factors of Eliasziw and Donner (1991) and of Yang, Sun and Hardin (2012) do.
+scores keep Tango's form with whole groups as units (`restricted`): it needs no common correlation within groups, as
+the factors of Eliasziw and Donner (1991, Stat Med 10:1981) and of Yang, Sun and Hardin (2012, Biom J) do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def artifact_noninferiority(
 ) -> PairedResult:
     """Is this checkpoint worse than that one by more than `margin`?
 
-    Tango 1998, equation 4, for scores of 0 and 1; the paired t test for others; module docstring for groups.
+    Tango 1998, section 3, for scores of 0 and 1; the paired t test for others; for groups see the module.
 
     Args:
         candidate: scores [examples], higher is better.
@@ -49,7 +49,7 @@ def artifact_noninferiority(
         weights: how much each example counts [examples]; they sum to 1 or to the number of examples.
 
     Raises:
-        UsageError: margin or alpha is NaN or infinite, the scores are no rows of numbers, or the weights do not sum.
+        UsageError: margin or alpha is NaN or infinite, no rows of numbers, or weights that do not sum.
         DataRefused: an example without a group.
     """
     ours, theirs, loss = as_row(candidate), as_row(baseline), loss_of(margin)
@@ -63,9 +63,7 @@ def artifact_noninferiority(
         gained, lost = int((ours > theirs).sum()), int((ours < theirs).sum())
         return _binary(gained, lost, len(ours), loss, alpha)
     reach = float(np.ptp(np.concatenate([ours, theirs])))
-    found = difference_moments(
-        ours[np.newaxis], theirs[np.newaxis], how, reach=reach, paired=False, binary=binary
-    )
+    found = difference_moments(ours[np.newaxis], theirs[np.newaxis], how, reach=reach, paired=False, binary=binary)
     method = (PAIRED_SCORE if binary else PAIRED_T) + of_groups(how)
     return judge(found.value, found.spread, margin=loss, alpha=alpha, method=method)
 

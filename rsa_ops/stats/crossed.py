@@ -63,9 +63,7 @@ def noninferiority(
     if problem:
         return invalid(loss, alpha, problem)
     binary = right_or_wrong(ours) and right_or_wrong(theirs)
-    found = difference_moments(
-        ours, theirs, how, reach=_reach(ours, theirs), paired=paired_seeds, binary=binary
-    )
+    found = difference_moments(ours, theirs, how, reach=_reach(ours, theirs), paired=paired_seeds, binary=binary)
     return judge(
         found.value,
         found.spread,

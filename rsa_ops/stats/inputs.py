@@ -1,4 +1,4 @@
-"""What a caller gives, made into arrays, or an error that says what is wrong with it. Nothing is guessed or dropped."""
+"""What a caller gives, made into arrays, or an error that says what is wrong; nothing is guessed or dropped."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Sampling:
 
     def sums(self, values: Scores) -> Scores:
         """The sum of `values` [examples] over each group, [groups]."""
-        return values if self.codes is None else np.bincount(self.codes, weights=values, minlength=self.groups)
+        if self.codes is None:
+            return values
+        return np.bincount(self.codes, weights=values, minlength=self.groups).astype(np.float64, copy=False)
 
 
 def sampling(examples: int, groups: ArrayLike | None = None, weights: ArrayLike | None = None) -> Sampling:
@@ -82,15 +84,14 @@ def labels_of(values: ArrayLike, examples: int, what: str) -> tuple[Codes, list[
 
 
 def aligned(candidate_ids: Sequence[str], baseline_ids: Sequence[str]) -> Codes:
-    """Where each example of the candidate stands on the other side: `baseline[..., aligned(ours, theirs)]`.
+    """The places at which the baseline's scores stand in the candidate's order: `baseline[..., places]`.
 
     Raises:
         IntegrityError: an id twice on one side, or on one side only; says how many and names one.
     """
     for side, ids in (("candidate", candidate_ids), ("baseline", baseline_ids)):
         if len(set(ids)) < len(ids):
-            seen: set[str] = set()
-            twice = next(name for name in ids if name in seen or seen.add(name))
+            twice = next(name for place, name in enumerate(ids) if name in ids[:place])
             raise IntegrityError(f"the {side} has {len(ids) - len(set(ids))} duplicated ids, first {twice!r}")
     only = sorted(set(candidate_ids) ^ set(baseline_ids))
     if only:

@@ -148,7 +148,9 @@ def conclude(
         more_examples=more_examples,
         more_seeds=more_seeds,
         more_together=together,
-        reason=_reason(answer, margin, more_examples, more_seeds, together, random_seeds=seed_share is not None),
+        reason=_reason(
+            answer, margin, more_examples, more_seeds, together=together, random_seeds=seed_share is not None
+        ),
     )
 
 
@@ -164,7 +166,7 @@ def _both(difference: Estimate, decided: Callable[[int, int], bool]) -> tuple[in
 
 
 def _reason(
-    answer: Answer, margin: float, examples: int | None, seeds: int | None, together: bool, *, random_seeds: bool
+    answer: Answer, margin: float, examples: int | None, seeds: int | None, *, together: bool, random_seeds: bool
 ) -> str:
     if answer is not Answer.INCONCLUSIVE:
         return {
@@ -178,7 +180,8 @@ def _reason(
     if not ways:
         return start + "no practical number of test examples or seeds would decide: the difference is at the margin"
     if together:
-        return start + f"neither more examples nor more seeds alone would decide, but {' together with '.join(ways)}"
+        both = " together with ".join(ways)
+        return start + f"neither more test examples nor more seeds alone would decide, but {both} would"
     if examples is None and random_seeds:
         return start + f"no number of test examples would decide with these seeds, but {ways[0]} would"
     return start + " or ".join(ways) + " would decide if the observed difference and variances hold"

@@ -1,4 +1,4 @@
-"""From scores to mean squares, in time and memory that grow linearly with the examples. The model is in `spread`."""
+"""From scores to mean squares (`spread`), in time and memory that grow linearly with the examples."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def _seed_spread(rows: Iterable[Scores], arm: _Arm, how: Sampling) -> SeedSpread
     return SeedSpread(seeds, float(arm.means.var(ddof=1)), residual)
 
 
-def _spread(
-    each: Scores, arms: tuple[SeedSpread, ...], how: Sampling, reach: float, units: Units | None
-) -> Spread:
+def _spread(each: Scores, arms: tuple[SeedSpread, ...], how: Sampling, reach: float, units: Units | None) -> Spread:
     """The spread of the mean of `each` [examples].
 
     `reach` is the range of the scores that were observed. The floor is on when at most `FEW` examples differ
@@ -89,7 +87,7 @@ def _spread(
 
 
 def _units(each: Scores, how: Sampling) -> Units:
-    """The differences as `restricted` counts them; equal ones are joined where there are neither groups nor weights."""
+    """The differences as `restricted` counts them; equal ones are joined where each example stands for itself."""
     if how.codes is None and how.weights is None:
         values, counts = np.unique(np.round(each, 12), return_counts=True)
         return Units(values, np.ones(len(values)), counts.astype(np.float64))

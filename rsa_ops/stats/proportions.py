@@ -1,8 +1,8 @@
 """Two checkpoints, right or wrong, on the same examples: the 2 x 2 table and its intervals.
 
 `gained`: examples that only the candidate has right; `lost`: those that only the baseline has right. Tango's score
-interval judges (Tango 1998, Stat Med 17:891); Bonett and Price's and Newcombe's stand beside it as checks, the three
-that Fagerland, Lydersen and Laake (2014, Stat Med 33:2850) recommend; their Table V is reproduced in the tests.
+interval judges (Tango 1998, Stat Med 17:891); Bonett and Price's and Newcombe's stand beside it as checks. All are
+among those that Fagerland, Lydersen and Laake (2014, Stat Med 33:2850) recommend or compare.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def tango_interval(gained: int, lost: int, examples: int, *, confidence: float =
 
 
 def bonett_price_interval(gained: int, lost: int, examples: int, *, confidence: float = 0.95) -> Estimate:
-    """Wald interval after one example is added to each discordant cell; Bonett and Price 2012, equation 5.
+    """Wald interval after one example is added to each discordant cell; Bonett and Price 2012.
 
     J Educ Behav Stat 37:479; equation 16 of Fagerland, Lydersen and Laake (2014).
 
@@ -106,7 +106,7 @@ def mcnemar_mid_p(gained: int, lost: int, examples: int) -> Significance:
 
 
 def tango_score(gained: float, lost: float, examples: float, delta: float) -> float:
-    """Tango's Z for a true difference `delta` in [-1, 1] (1998, equation 4); it falls as `delta` grows."""
+    """Tango's Z for a true difference `delta` in [-1, 1] (1998, section 3); it falls as `delta` grows."""
     excess = gained - lost - examples * delta
     slope = (2 * examples - gained + lost) * delta - gained - lost
     root = math.sqrt(max(slope**2 + 8 * examples * lost * delta * (1 - delta), 0.0))

@@ -1,11 +1,11 @@
 """The variance of a mean difference if the truth were some other value: the restricted likelihood estimate.
 
 The observed spread of a few lost examples is a poor judge of a loss: where by luck few were lost, the mean is too
-good and its spread too small, both at once. Tango (1998, Stat Med 17:891, equation 4) therefore takes the variance
+good and its spread too small, both at once. Tango (1998, Stat Med 17:891, section 3) therefore takes the variance
 that the data would have were the loss the one that is tested. Here the same is done for differences that are
 averaged over seeds, or summed over groups: the weights of the observed units, and of a unit that was lost (or
 gained) altogether and never seen, are the nonparametric maximum likelihood estimate under the tested mean (Owen
-2001, Empirical Likelihood, equations 2.7-2.9; Qin and Lawless 1994, Ann Stat 22:300). With one seed and single
+2001, Empirical Likelihood, chapter 2; Qin and Lawless 1994, Ann Stat 22:300). With one seed and single
 examples the units are -1, 0 and 1, and the estimate is Tango's.
 """
 
@@ -39,7 +39,7 @@ class Units:
 
     @property
     def correction(self) -> float:
-        """number / (number - 1) of the units, the factor from a likelihood estimate to an unbiased variance."""
+        """Number of units / (number - 1), the factor from a likelihood estimate to an unbiased variance."""
         number = float(self.counts.sum())
         return number / (number - 1) if number > 1 else 1.0
 
@@ -74,7 +74,8 @@ def _restricted_square(shares: NDArray[np.float64], errors: NDArray[np.float64],
     limit = -1.0 / furthest
 
     def excess(part: float) -> float:
-        return float((shares * errors / (1 + part * limit * errors)).sum()) * -np.sign(unseen)
+        found = float((shares * errors / (1 + part * limit * errors)).sum())
+        return found if unseen < 0 else -found
 
     last = 1 - NEAR
     part = float(brentq(excess, 0.0, last, xtol=1e-13)) if excess(last) < 0 else last

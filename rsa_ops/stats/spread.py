@@ -10,12 +10,11 @@ per arm M the variance of its S seed means and R its residual mean square:
 
 Degrees of freedom after Satterthwaite (1946, Biometrics 2:110), V / n with n - 1 and each M / S with S - 1, as in
 the marginal-mean analysis of many readers and many cases (Hillis 2007, Stat Med 26:596; Hillis 2014, Stat Med
-33:330). Taking R / n out of M and cutting what is left at zero gives the same SE^2 on average and looks sharper, but
-the cut makes a term small just when it is badly known: in the ideal normal world of benchmarks/stats_offline.py a
-nominal 5 % then becomes 6.7 % with 2 seeds, 5.9 % with 3 and 5.4 % with 10, where this one stays below 5.3 %.
+33:330). Taking R / n out of M and cutting what is left at zero looks sharper, but the cut makes a term small, and
+its degrees of freedom many, just when it is badly known: benchmarks/stats_offline.py has both in a normal world.
 
-Examples that come in groups (the same customer, the same document) are one draw together: V and R are then those of
-group sums (Liang and Zeger 1986, Biometrika 73:13, with the factor G / (G - 1)), and V has G - 1 degrees of freedom.
+Examples that come in groups (the same customer, the same document) are one draw together: V and R are then those
+of group sums (Liang and Zeger 1986, Biometrika 73:13, with G / (G - 1)), and V has G - 1 degrees of freedom.
 """
 
 from __future__ import annotations
@@ -122,8 +121,8 @@ class Spread:
     `scale` > 0 asks for the floor: an unseen example may still move by `scale`, so the half width is at
     least scale * (1 - alpha**(1/groups)). 0 means that the variance speaks for itself.
     `groups`: how many independent groups the examples form; None: each is its own.
-    `units`: the observed differences of right-or-wrong scores; the interval then holds every truth that a score test
-    keeps, as Tango (1998) does for one seed (`restricted`).
+    `units`: the observed differences of right-or-wrong scores; the interval then holds every truth that a score
+    test keeps, as Tango (1998) does for one seed (`restricted`).
     """
 
     examples: int
