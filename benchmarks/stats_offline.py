@@ -2,11 +2,9 @@
 
 Run: python benchmarks/stats_offline.py [PART ...]  ->  benchmarks/results/stats_offline.json
 Parts (default all; others are kept from the file): grid, normal, tango, multi-bootstrap, groups, slices, speed.
-One process, one thread, about ten minutes. Rates are per cent of trials.
+One process, one thread, about a quarter of an hour. Rates are per cent of trials.
 
-What is simulated is what users call: `table_says` goes through the moments and the precision that `noninferiority`
-goes through and leaves out only the search for how many more examples would decide (tests/benchmarks/
-test_stats_offline.py holds both together).
+What is simulated is what users call (`stats_ways.crossed_says`), in the worlds of `stats_worlds`.
 """
 
 from __future__ import annotations
@@ -19,12 +17,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 from scipy.special import stdtrit
+from stats_ways import ALPHA, MARGIN, WAYS
 from stats_worlds import Cell, Scores, draw, grouped_scores, normal
 
 from rsa_ops.core.estimate import Answer
@@ -37,15 +36,11 @@ from rsa_ops.stats import (
     weighted_mean,
     worst_slice_test,
 )
-from rsa_ops.stats.inputs import Sampling
-from rsa_ops.stats.moments import difference_moments
 from rsa_ops.stats.proportions import tango_score
-from rsa_ops.stats.spread import Precision, SeedSpread, Spread
+from rsa_ops.stats.spread import SeedSpread, Spread
 
 RESULT = Path(__file__).parent / "results" / "stats_offline.json"
 SEED = 20261124
-ALPHA = 0.05
-MARGIN = 0.01
 LIMIT = 6.5
 COVERAGE = (93.5, 96.5)
 TRIALS = 4000
@@ -63,67 +58,6 @@ COINS = tuple(
     for seed_sd in (0.0, 0.004, 0.008)
     for examples in (500, 1000, 3000)
 )
-
-
-class Says(NamedTuple):
-    """What one way of judging says of one trial at a true difference of -margin."""
-
-    not_worse: bool
-    covers: bool
-
-
-Way = Callable[[Scores, Scores], Says]
-
-
-def table_says(ours: Scores, theirs: Scores) -> Says:
-    """`noninferiority` at alpha, and whether its 95 % interval holds the truth, by the score test it inverts."""
-    how = Sampling(ours.shape[1])
-    found = difference_moments(ours, theirs, how, reach=1.0, paired=False, binary=True)
-    distance = found.value + MARGIN
-
-    def half(precision: Precision) -> float:
-        return precision.quantile * precision.error_at(-MARGIN)
-
-    return Says(
-        distance > half(found.spread.precision(ALPHA)), abs(distance) <= half(found.spread.precision(0.025))
-    )
-
-
-def cut_says(ours: Scores, theirs: Scores) -> Says:
-    """The usual crossed t: seed variance less its noise and cut at zero, spread of the examples as observed."""
-    how = Sampling(ours.shape[1])
-    value, spread = difference_moments(ours, theirs, how, reach=1.0, paired=False, binary=True)
-    terms = [max(0.0, arm.square - arm.residual / spread.examples) / arm.seeds for arm in spread.arms]
-    items = spread.square / spread.examples
-    variance = items + sum(terms)
-    spent = items**2 / (spread.examples - 1)
-    spent += sum(term**2 / (arm.seeds - 1) for term, arm in zip(terms, spread.arms, strict=True))
-    return _t_says(value, math.sqrt(variance), variance**2 / spent)
-
-
-def pooled_says(ours: Scores, theirs: Scores) -> Says:
-    """Naive: every row of every seed counts as an example of its own."""
-    rows = (ours - theirs).ravel()
-    return _t_says(float(rows.mean()), float(rows.std(ddof=1)) / rows.size**0.5, rows.size - 1)
-
-
-def averaged_says(ours: Scores, theirs: Scores) -> Says:
-    """Naive: scores averaged over seeds, then a paired t over the examples."""
-    rows = ours.mean(axis=0) - theirs.mean(axis=0)
-    return _t_says(float(rows.mean()), float(rows.std(ddof=1)) / rows.size**0.5, rows.size - 1)
-
-
-WAYS: dict[str, Way] = {
-    "crossed": table_says,
-    "cut at zero": cut_says,
-    "pooled rows": pooled_says,
-    "example means": averaged_says,
-}
-
-
-def _t_says(value: float, error: float, freedom: float) -> Says:
-    one, two = (-float(stdtrit(freedom, tail)) * error for tail in (ALPHA, 0.025))
-    return Says(value + MARGIN > one, abs(value + MARGIN) <= two)
 
 
 def cell_row(cell: Cell, trials: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -307,30 +241,46 @@ def in_slices(trials: int = 1000, slices: int = 8, size: int = 150) -> dict[str,
     """Eight slices: false alarms for "any harmed", with and without Holm; the worst one against its own law."""
     margin, rng = 0.05, np.random.default_rng([SEED, 13])
     masks = {f"slice={k}": np.repeat(np.arange(slices) == k, size) for k in range(slices)}
-    alarms = naive = worst = naive_worst = bounds = 0
+    found = dict.fromkeys(("method", "artifact, gains and losses", "artifact, losses only"), np.zeros(3))
+    worst = np.zeros(2)
     for _ in range(trials):
-        cell = Cell(slices * size, 0.12, 3, 0.0, loss=margin)
-        found = compare_slices(*draw(cell, rng), masks, margin=margin)
-        alarms += bool(found.harmed)
-        naive += any(entry.result.answer is Answer.INFERIOR for entry in found.judged if entry.result)
-        bounds += all((entry.low or 0.0) <= -margin for entry in found.judged)
+        right = np.ones((1, slices * size))
+        worlds = {
+            "method": draw(Cell(slices * size, 0.12, 3, 0.0, loss=margin), rng),
+            "artifact, gains and losses": draw(Cell(slices * size, 0.12, 1, 0.0, loss=margin), rng),
+            "artifact, losses only": ((rng.random(right.shape) >= margin) * right, right),
+        }
+        for name, arms in worlds.items():
+            found[name] = found[name] + _alarms(arms, masks, margin)
         same = draw(Cell(slices * size, 0.08, 1, 0.0, loss=0.0), rng)
-        tested = worst_slice_test(*same, masks, rng=rng, draws=400)
-        worst += tested.p_value <= ALPHA
         alone = [
             artifact_noninferiority(same[0][0][mask], same[1][0][mask], margin=1e-9) for mask in masks.values()
         ]
-        naive_worst += any(entry.answer is Answer.INFERIOR for entry in alone)
-    rates = {
-        "any_harmed_after_holm": alarms,
-        "any_harmed_uncorrected": naive,
-        "all_lower_bounds_hold": bounds,
-        "worst_slice_by_permutation": worst,
-        "worst_slice_by_its_own_test": naive_worst,
+        worst += (
+            worst_slice_test(*same, masks, rng=rng, draws=400).p_value <= ALPHA,
+            any(entry.answer is Answer.INFERIOR for entry in alone),
+        )
+    names = ("any_harmed_after_holm", "any_harmed_uncorrected", "all_lower_bounds_hold")
+    return {
+        "trials": trials,
+        "slices": slices,
+        "slice_examples": size,
+        "margin": margin,
+        "rows": [
+            {"world": world}
+            | dict(zip(names, (round(float(rate), 2) for rate in 100 * counts / trials), strict=True))
+            for world, counts in found.items()
+        ],
+        "worst_slice_by_permutation": round(100 * float(worst[0]) / trials, 2),
+        "worst_slice_by_its_own_test": round(100 * float(worst[1]) / trials, 2),
     }
-    return {"trials": trials, "slices": slices, "slice_examples": size, "margin": margin} | {
-        name: round(100 * count / trials, 2) for name, count in rates.items()
-    }
+
+
+def _alarms(arms: tuple[Scores, Scores], masks: dict[str, NDArray[np.bool_]], margin: float) -> NDArray[np.float64]:
+    found = compare_slices(*arms, masks, margin=margin)
+    alone = any(entry.result.answer is Answer.INFERIOR for entry in found.judged if entry.result)
+    hold = all((entry.low or 0.0) <= -margin for entry in found.judged)
+    return np.array([bool(found.harmed), alone, hold], dtype=float)
 
 
 def speed() -> dict[str, Any]:
