@@ -15,7 +15,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 from scipy.special import stdtrit
-from stats_ways import ALPHA, MARGIN, WAYS
+from stats_ways import ALPHA, MARGIN, WAYS, Way
 from stats_worlds import Cell, Scores, draw, grouped_scores, normal
 
 from rsa_ops.core.estimate import Answer
@@ -60,12 +60,12 @@ COINS = tuple(
 )
 
 
-def cell_row(cell: Cell, trials: int, rng: np.random.Generator) -> dict[str, Any]:
+def cell_row(cell: Cell, trials: int, rng: np.random.Generator, ways: Mapping[str, Way] = WAYS) -> dict[str, Any]:
     """One row of the grid: false "not worse" of each way, and the coverage of its 95 % interval, in per cent."""
-    said = {name: np.zeros(2) for name in WAYS}
+    said = {name: np.zeros(2) for name in ways}
     for _ in range(trials):
         ours, theirs = draw(cell, rng)
-        for name, way in WAYS.items():
+        for name, way in ways.items():
             said[name] += way(ours, theirs)
     rates = {name: [round(float(rate), 3) for rate in 100 * counts / trials] for name, counts in said.items()}
     return {

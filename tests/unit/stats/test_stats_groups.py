@@ -79,9 +79,9 @@ def test_whole_weights_are_copies_for_the_value() -> None:
 
 
 def test_obuchowskis_test_is_its_closed_form_and_mcnemars_for_groups_of_one() -> None:
-    # chi^2 = (K - 1) / K * (sum d)^2 / sum d^2 over K group sums d (Obuchowski 1998 as Yang, Sun and Hardin 2010
-    # simplify it): d = 2, 2, 1, 1, 1, -1 and 15 zeros in 21 groups give 20/21 * 36/12 = 2.857 (2.86 is what Durkalski
-    # 2003 reports for a table of 21 patients with these sums).
+    # chi^2 = (K - 1) / K * (sum d)^2 / sum d^2 over K group sums d (Obuchowski 1998, as Yang, Sun and Hardin 2010
+    # simplify it): d = 2, 2, 1, 1, 1, -1 and 15 zeros in 21 groups give 20/21 * 36/12 = 2.857; 2.86 is what
+    # Durkalski 2003 reports for a table of 21 patients with these sums.
     sums = [2, 2, 1, 1, 1, -1, *[0] * 15]
     ours, theirs, codes = [], [], []
     for group, total in enumerate(sums):

@@ -1,9 +1,9 @@
 """Laws of the 2 x 2 table.
 
-Published values: Fagerland, Lydersen and Laake (2014), Table V, and the tests of their R package contingencytables
-(chapter 8): Cavo 2012 (59, 6; 16, 80), Bentur 2009 (1, 1; 7, 12). The values to six digits were printed by evalstats
-0.3.3, an implementation by others (functions `tango_scc_paired_ci` with c=0, `bonett_price_paired_ci`,
-`newcombe_mover_paired_ci` and `_mcnemar_midp_p`); it is no dependency of the project.
+Published values: Fagerland, Lydersen and Laake (2014), Table V, and the tests of their R package
+contingencytables (chapter 8): Cavo 2012 (59, 6; 16, 80), Bentur 2009 (1, 1; 7, 12). The values to six digits were
+printed by evalstats 0.3.3, an implementation by others (`tango_scc_paired_ci` with c=0, `bonett_price_paired_ci`,
+`newcombe_mover_paired_ci`, `_mcnemar_midp_p`); it is no dependency of the project.
 """
 
 import numpy as np
