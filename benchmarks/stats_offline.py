@@ -237,7 +237,7 @@ def _holds_zero(ours: Scores, theirs: Scores, codes: Any) -> bool:
     return found is not None and found.low <= 0 <= found.high
 
 
-def in_slices(trials: int = 1000, slices: int = 8, size: int = 150) -> dict[str, Any]:
+def in_slices(trials: int = 600, slices: int = 8, size: int = 150) -> dict[str, Any]:
     """Eight slices: false alarms for "any harmed", with and without Holm; the worst one against its own law."""
     margin, rng = 0.05, np.random.default_rng([SEED, 13])
     masks = {f"slice={k}": np.repeat(np.arange(slices) == k, size) for k in range(slices)}

@@ -1,8 +1,8 @@
 """Law: at a true loss equal to the margin, "not worse" is said in about 5 % of trials, seeds and all.
 
-The worlds of benchmarks/stats_worlds.py are counted in tests/benchmarks/test_stats_offline.py; here stand other
-worlds: examples that are right with a chance of their own, which every seed of either arm shares, and losses without
-any chance at all. Limit: research/ab_tco.md section 1.3 (6.5 % at nominal 5 %) and three Monte Carlo standard errors.
+The worlds of benchmarks/stats_worlds.py are counted in tests/benchmarks/test_stats_offline.py; here stand others:
+examples that are right with a chance of their own, which every seed of either arm shares, and losses without any
+chance at all. Limit: research/ab_tco.md section 1.3 (6.5 % at nominal 5 %) and three Monte Carlo standard errors.
 """
 
 import numpy as np
