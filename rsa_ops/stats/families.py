@@ -116,8 +116,8 @@ def compare_slices(
 ) -> SlicesResult:
     """Is a slice worse by more than `margin`: each for itself, and all at once?
 
-    Many slices ask for levels far below alpha, where slices of some hundred examples that only lose and never gain
-    are called harmed about twice as often as they should be (`slices` in benchmarks/results/stats_offline.json).
+    Many slices ask for levels far below alpha, where slices of some hundred right-or-wrong examples are called
+    harmed a little too often (`slices` in benchmarks/results/stats_offline.json).
 
     Args:
         candidate: scores [seeds, examples], higher is better; one seed on both sides asks about two artifacts.
