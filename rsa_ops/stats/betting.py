@@ -21,8 +21,8 @@ from pydantic import Field, model_validator
 
 from rsa_ops.core.record import Record
 from rsa_ops.errors import IntegrityError
-from rsa_ops.stats.crossed import as_row
 from rsa_ops.stats.guardrails import Guardrail
+from rsa_ops.stats.inputs import as_row
 
 Floats = NDArray[np.float64]
 STAKES = tuple(0.5 * 2.0**-step for step in range(10))

@@ -14,7 +14,7 @@ from pydantic import model_validator
 
 from rsa_ops.core.record import Value
 from rsa_ops.errors import IntegrityError
-from rsa_ops.stats.crossed import as_row
+from rsa_ops.stats.inputs import as_row
 
 
 class Moments(Value):
