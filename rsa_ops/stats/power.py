@@ -1,0 +1,167 @@
+"""The chance that an analysis of this package says "not worse", before there is any data.
+
+*Method question.* The difference of the two arms' means is normal about its truth with variance
+(persistent + 2 R / S) / n + 2 seed_sd^2 / S. Its standard error and degrees of freedom are random as well: they
+follow from the variance M of each arm's S seed means, which is (seed_sd^2 + R / n) chi^2 / (S - 1), independent of
+the mean. So the power is the expectation, over two such M, of a normal probability whose cut-off is the one that
+`Spread.precision` itself draws: with its truncation at zero, its Satterthwaite degrees of freedom and its score
+bound for right-or-wrong scores. A noncentral t with 2 S - 2 degrees of freedom (the textbook's answer) takes both
+for fixed and promises 80 % where 3 seeds give 75 (benchmarks/stats_plan.py). The variance over examples counts as
+known, for it has n - 1 degrees of freedom.
+
+*Artifact question.* Right-or-wrong: the trinomial of gained, lost and equal pairs, summed over Tango's rejection
+region (Tango 1998, Stat Med 17:891). Other scores: the noncentral t of the paired test, which is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsa_ops.stats.spread import Scores, SeedSpread, Spread
+
+NODES = 16
+"""Gauss-Legendre nodes for each seed variance; with 80 of them the power differs by less than 0.0003."""
+MANY = 5_000
+"""Discordant pairs from which on the normal limit of Tango's test is taken; it then errs by less than 0.001."""
+
+
+class Seeded(NamedTuple):
+    """What varies between two arms that are trained with several seeds; variances, in squared score units.
+
+    `persistent`: over examples, of the difference that stays with every seed. `residual` = R: of what is left of
+    one cell, in each arm. `seeds`: over seeds, in each arm. `turning`: the scores are right-or-wrong.
+    """
+
+    persistent: float
+    residual: float
+    seeds: float
+    turning: bool
+
+
+def method_power(
+    varies: Seeded, *, seeds: int, examples: int, margin: float, alpha: float, truth: float = 0.0
+) -> float:
+    """The chance that `noninferiority` of `seeds` >= 2 per arm and `examples` says "not worse by `margin`".
+
+    Args:
+        varies: the variances of the two arms.
+        seeds: of each arm.
+        examples: of the test set, some tens or more.
+        margin: > 0, in score units.
+        alpha: one-sided, in (0, 0.5).
+        truth: the true difference, candidate minus baseline.
+    """
+    square = varies.persistent + 2 * varies.residual / seeds
+    error = math.sqrt(square / examples + 2 * varies.seeds / seeds)
+    if error == 0:
+        return 1.0
+    expected = varies.seeds + varies.residual / examples
+    share, weight = _chi_square_nodes(seeds - 1)
+    total = 0.0
+    for i in range(len(share)):
+        for j in range(i + 1):
+            arms = tuple(SeedSpread(seeds, expected * share[k], varies.residual) for k in (i, j))
+            precision = Spread(examples, square, arms, turning=varies.turning).precision(alpha)
+            cut = precision.quantile * precision.error_at(-margin) - margin
+            cut = min(cut, precision.quantile * precision.error)  # above it the answer is SUPERIOR
+            twice = 1 if i == j else 2
+            total += twice * weight[i] * weight[j] * _normal((truth - cut) / error)
+    return total
+
+
+@lru_cache(maxsize=64)
+def _chi_square_nodes(freedom: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Quantiles of chi^2 / freedom at the nodes, and the weights of the nodes, which sum to 1."""
+    from scipy.special import chdtri
+
+    node, weight = np.polynomial.legendre.leggauss(NODES)
+    quantiles = chdtri(freedom, (1 - node) / 2) / freedom
+    return tuple(float(value) for value in quantiles), tuple(float(value) / 2 for value in weight)
+
+
+def _normal(value: float) -> float:
+    return 0.5 * math.erfc(-value / math.sqrt(2))
+
+
+def paired_t_power(sd: float, *, examples: int, margin: float, alpha: float, truth: float = 0.0) -> float:
+    """The chance that the paired t test over `examples` >= 2 examples says "not worse by `margin`"."""
+    from scipy.special import stdtrit
+    from scipy.stats import nct
+
+    quantile = -float(stdtrit(examples - 1, alpha))
+    return float(nct.sf(quantile, examples - 1, (margin + truth) / sd * math.sqrt(examples)))
+
+
+def tango_power(discordance: float, *, examples: int, margin: float, alpha: float, truth: float = 0.0) -> float:
+    """The chance that Tango's score test over `examples` says "not worse by `margin`".
+
+    Exact but for what lies six standard deviations out; above `MANY` discordant pairs the normal limit.
+    """
+    from scipy.stats import binom
+
+    if examples * discordance > MANY:
+        inside = (margin + truth) * math.sqrt(examples) - _quantile(alpha) * _limit_sd(discordance, margin, truth)
+        return _normal(inside / math.sqrt(discordance - truth**2))
+    to_candidate = (discordance + truth) / 2 / discordance
+    pairs = _within(examples, discordance)
+    gained = _within_all(pairs, to_candidate)
+    excess, variance = _score_parts(gained, pairs[:, None] - gained, examples, margin)
+    chance = binom.pmf(pairs, examples, discordance)[:, None] * binom.pmf(gained, pairs[:, None], to_candidate)
+    return float(chance[excess > _quantile(alpha) * np.sqrt(variance)].sum())
+
+
+def textbook_examples(variance: float, *, margin: float, alpha: float, power: float, truth: float = 0.0) -> int:
+    """(z_alpha + z_beta)^2 * variance / (margin + truth)^2, rounded up: both tests' normal approximation."""
+    spread = (_quantile(alpha) + _quantile(1 - power)) ** 2 * variance
+    return math.ceil(spread / (margin + truth) ** 2)
+
+
+def tango_examples(discordance: float, *, margin: float, alpha: float, power: float, truth: float = 0.0) -> int:
+    """As `textbook_examples`, but with the variance under a loss of the margin, by which Tango's test judges.
+
+    (z_alpha * sqrt(w0) + z_beta * sqrt(w1))^2 / (margin + truth)^2, w0 the limit of the restricted estimate, w1 the
+    true variance (as Farrington and Manning 1990, Stat Med 9:1447, do it for two independent proportions).
+    """
+    wide = _quantile(alpha) * _limit_sd(discordance, margin, truth)
+    wide += _quantile(1 - power) * math.sqrt(discordance - truth**2)
+    return math.ceil((wide / (margin + truth)) ** 2)
+
+
+def _limit_sd(discordance: float, margin: float, truth: float) -> float:
+    """sqrt(w0): the SD of one pair that the score test sees when the rates are as expected."""
+    gained, lost = np.array((discordance + truth) / 2), np.array((discordance - truth) / 2)
+    return math.sqrt(float(_score_parts(gained, lost, 1.0, margin)[1]))
+
+
+def _score_parts(gained: Scores, lost: Scores, examples: float, margin: float) -> tuple[Scores, Scores]:
+    """Tango's excess over a loss of `margin` and its variance under it; `artifact._score` is their quotient."""
+    excess = gained - lost + examples * margin
+    slope = -(2 * examples - gained + lost) * margin - gained - lost
+    root = np.sqrt(np.maximum(slope**2 - 8 * examples * lost * margin * (1 + margin), 0.0))
+    rate_lost = (root - slope) / (4 * examples)
+    return excess, np.maximum(examples * (2 * rate_lost - margin * (1 + margin)), 0.0)
+
+
+def _within(trials: int, chance: float) -> NDArray[np.int64]:
+    """Counts that a binomial takes, within six standard deviations."""
+    middle, reach = trials * chance, 6 * math.sqrt(trials * chance * (1 - chance)) + 6
+    return np.arange(max(0, math.floor(middle - reach)), min(trials, math.ceil(middle + reach)) + 1)
+
+
+def _within_all(trials: NDArray[np.int64], chance: float) -> NDArray[np.int64]:
+    """[trials, counts]: counts within six standard deviations of the largest of `trials`, about each mean."""
+    most = int(trials[-1])
+    reach = math.ceil(6 * math.sqrt(most * chance * (1 - chance)) + 6)
+    found: NDArray[np.int64] = np.floor(trials * chance).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
+    return found
+
+
+def _quantile(alpha: float) -> float:
+    from scipy.special import ndtri
+
+    return -float(ndtri(alpha))
