@@ -60,7 +60,9 @@ def _design(policy: Policy, evidence: Evidence) -> Iterator[Judged]:
     digest = design.digest()
     locked = evidence.locked_design_digest
     if locked is not None and locked != digest:
-        yield sheet.broken(f"sha256 {short(digest)}", f"the design was changed after it was locked as {short(locked)}")
+        yield sheet.broken(
+            f"sha256 {short(digest)}", f"the design was changed after it was locked as {short(locked)}"
+        )
     if compared != digest:
         seen = f"sha256 {short(compared)}" if compared is not None else "no design"
         yield sheet.broken(seen, f"the comparison was not made by the design {short(digest)}")

@@ -1,8 +1,8 @@
 """The policy: which rules a candidate must satisfy, fixed before the scores exist and named by its digest.
 
-Margins live here and nowhere else: `questions` tells the compare stage what to ask, `design` writes them down before
-training, and the gate refuses a comparison that was made with another margin or alpha. That the candidate differs
-from the champion, that digests agree and that no seed is missing is no rule: it is always checked.
+Margins live here and nowhere else: `questions` tells the compare stage what to ask, `design` writes them down
+before training, and the gate refuses a comparison that was made with another margin or alpha. That the candidate
+differs from the champion, that digests agree and that no seed is missing is no rule: it is always checked.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def _absolute(margin: object) -> object:
     numbers = [value for value in margin.values() if type(value) in (int, float) and value > 0]
     if set(margin) != {"share", "of"} or len(numbers) != 2:
         raise ValueError(
-            "a relative margin is {share: 0.02, of: 0.86}, both fixed numbers above zero; the observed baseline moves "
-            "with the data, so no margin can be taken from it"
+            "a relative margin is {share: 0.02, of: 0.86}, both fixed numbers above zero; the observed baseline "
+            "moves with the data, so no margin can be taken from it"
         )
     return round(float(numbers[0] * numbers[1]), 12)
 

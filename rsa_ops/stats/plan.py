@@ -37,7 +37,7 @@ def plan_comparison(goal: PlanGoal, variation: Variation) -> ComparisonPlan:
     """What `goal` needs where the arms vary like this: seeds, examples, and which of them to add.
 
     Returns:
-        The method plan (None without a seed SD; also at the upper bound of a pilot's seed SD) and the artifact plan.
+        The method plan, None without a seed SD, also at the upper bound of a pilot's; and the artifact plan.
 
     Raises:
         UsageError: a true difference that is larger than the discordance allows.
@@ -61,7 +61,7 @@ def _variance(goal: PlanGoal, variation: Variation) -> float:
     variance = variation.discordance - goal.true_difference**2
     if variation.discordance < abs(goal.true_difference) or variance <= 0:
         raise UsageError(
-            f"a true difference of {goal.true_difference:g} does not fit a discordance of {variation.discordance:g}",
+            f"a true difference of {goal.true_difference:g} does not fit the discordance {variation.discordance:g}",
             hint="The arms disagree on at least as many examples as they differ by: discordance >= |difference|.",
         )
     return variance
@@ -113,7 +113,7 @@ class _Asked:
 
 
 def _least_margin(goal: PlanGoal, power: Callable[[float], float]) -> float | None:
-    """The smallest margin, to three figures, at which `power` suffices; None above a million times the one asked."""
+    """The smallest margin, to three figures, where `power` suffices; None beyond a million times that asked."""
     low, high = max(0.0, -goal.true_difference), max(goal.margin, -2 * goal.true_difference)
     while power(high) < goal.power_each:
         low, high = high, 2 * high
@@ -194,12 +194,16 @@ def _reason(asked: _Asked, answer: PlanAnswer, seeds: int | None, examples: int 
             f"out of reach: {MOST_SEEDS} seeds per arm and {MOST_EXAMPLES:,} examples do not show {goal.margin:g} "
             f"with power {goal.power_each:.3g}; accept a wider margin, or make the training steadier"
         )
-    does = f"{seeds} seeds per arm and {examples:,} test examples show it with power {asked.power(seeds, examples):.2f}"
+    power = asked.power(seeds, examples)
+    does = f"{seeds} seeds per arm and {examples:,} test examples show it with power {power:.2f}"
     if answer is PlanAnswer.ENOUGH:
         return does
-    stuck = goal.seeds is not None and asked.examples(goal.seeds) is None
-    start = f"no number of test examples decides with {goal.seeds} seeds per arm; " if stuck else ""
-    return f"{start}{answer.value}: {does}"
+    stuck = []
+    if goal.seeds is not None and asked.examples(goal.seeds) is None:
+        stuck.append(f"no number of test examples decides with {goal.seeds} seeds per arm")
+    if goal.examples is not None and asked.seeds(goal.examples) is None:
+        stuck.append(f"not even {MOST_SEEDS} seeds per arm decide with {goal.examples:,} test examples")
+    return "; ".join([*stuck, f"{answer.value}: {does}"])
 
 
 def _table(asked: _Asked, seeds: int | None, examples: int | None) -> tuple[PowerCell, ...]:

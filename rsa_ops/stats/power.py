@@ -26,6 +26,7 @@ from rsa_ops.stats.spread import Scores, SeedSpread, Spread
 
 NODES = 16
 """Gauss-Legendre nodes for each seed variance; with 80 of them the power differs by less than 0.0003."""
+Counts = NDArray[np.int64] | Scores
 MANY = 5_000
 """Discordant pairs from which on the normal limit of Tango's test is taken; it then errs by less than 0.001."""
 
@@ -138,7 +139,7 @@ def _limit_sd(discordance: float, margin: float, truth: float) -> float:
     return math.sqrt(float(_score_parts(gained, lost, 1.0, margin)[1]))
 
 
-def _score_parts(gained: Scores, lost: Scores, examples: float, margin: float) -> tuple[Scores, Scores]:
+def _score_parts(gained: Counts, lost: Counts, examples: float, margin: float) -> tuple[Scores, Scores]:
     """Tango's excess over a loss of `margin` and its variance under it; `artifact._score` is their quotient."""
     excess = gained - lost + examples * margin
     slope = -(2 * examples - gained + lost) * margin - gained - lost

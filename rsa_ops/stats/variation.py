@@ -94,12 +94,14 @@ def pilot_variation(comparison: Comparison, *, metric: str | None = None, agains
     contrast = comparison.contrast(metric or comparison.primary_metric, against or comparison.baselines[0], ALL)
     if contrast is None:
         known = "; ".join(entry.name for entry in comparison.contrasts if entry.population == ALL)
-        raise UsageError(f"the pilot has no such comparison; it has: {known}", hint="Choose --metric and --against.")
+        raise UsageError(
+            f"the pilot has no such comparison; it has: {known}", hint="Choose --metric and --against."
+        )
     found = contrast.variation or from_result(contrast.result, source="pilot")
     if found is None:
         raise UsageError(
-            f"nothing can be planned from the pilot's {contrast.name}: {contrast.result.answer.value}, or no example "
-            "differs between the arms",
+            f"nothing can be planned from the pilot's {contrast.name}: {contrast.result.answer.value}, "
+            "or no example differs between the arms",
             hint="Give --discordance and --seed-sd instead.",
         )
     return found.model_copy(update={"source": _source(contrast)})
@@ -114,9 +116,9 @@ def _source(contrast: Contrast) -> str:
 def from_result(result: PairedResult, *, source: str = "pilot") -> Variation | None:
     """The variation that an estimate alone holds, for metrics that are no mean over examples; None where none.
 
-    SE^2 = V / n + seeds / S splits by the recorded share. V holds the residual of the pilot's seeds, which cannot be
-    told from what persists; so all of it counts as repeatable, and in the bound of the seed SD all as residual. Both
-    ask for more rather than less, as long as the plan has at least the pilot's seeds.
+    SE^2 = V / n + seeds / S splits by the recorded share. V holds the residual of the pilot's seeds, which cannot
+    be told from what persists; so all of it counts as repeatable, and in the bound of the seed SD all as residual.
+    Both ask for more rather than less, as long as the plan has at least the pilot's seeds.
     """
     found = result.difference
     if found is None or not found.standard_error:
@@ -130,6 +132,4 @@ def from_result(result: PairedResult, *, source: str = "pilot") -> Variation | N
     if share is not None and found.seeds > 1:
         variance, residual = square * share * found.seeds / 2, items * found.seeds / 2
         point, high = math.sqrt(variance), _upper(variance + residual, residual, 2 * found.seeds - 2)
-    return Variation(
-        example_sd=math.sqrt(items * found.examples), seed_sd=point, seed_sd_high=high, source=source
-    )
+    return Variation(example_sd=math.sqrt(items * found.examples), seed_sd=point, seed_sd_high=high, source=source)
