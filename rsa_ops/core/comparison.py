@@ -86,8 +86,8 @@ class Comparison(Record):
     """`comparison.json`. Version 2 added `drops`, and `forgetting` to the arms.
 
     Version 3 added `variation` to the contrasts, and: `design_digest`, which names the design that the comparison
-    keeps to, None where two tables were compared without one; `look`, which one of the different comparisons on this
-    test set this is, from 1, counted in its MLflow experiment, None where nobody counted.
+    keeps to, None where two tables were compared without one; `look`, which one of the different comparisons on
+    this test set this is, from 1, counted in its MLflow experiment, None where nobody counted.
     """
 
     schema_: Literal["rsa_ops/comparison/v3"] = Field(default="rsa_ops/comparison/v3", alias="schema")

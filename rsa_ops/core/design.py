@@ -33,8 +33,8 @@ class ComparisonDesign(Record):
     """`design.json`, derived from policy.yaml, pipeline.yaml and the validated test split before training.
 
     `alpha`: one-sided, of one look. `looks`: how many different comparisons the test set may carry; None where the
-    policy does not say, and then they are counted and not limited. `seeds`: of every arm. `policy_digest` is None in
-    a design that was written for two tables (`rsa-ops plan --write`), `test_digest` where the test set is not known.
+    policy does not say, and then they are counted and not limited. `seeds`: of every arm. `policy_digest` is None
+    in a design that was written for two tables (`rsa-ops plan --write`), `test_digest` where no test set is known.
     """
 
     schema_: Literal["rsa_ops/comparison-design/v1"] = Field(default="rsa_ops/comparison-design/v1", alias="schema")

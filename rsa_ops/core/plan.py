@@ -60,8 +60,8 @@ class Variation(Value):
     has right. `example_sd`: other scores: the SD over examples of the difference between two such models.
     `repeatable`: the share of that variance that stays when both arms are trained again with other seeds, that is
     1 - (how often two seeds of one arm disagree) / discordance; 1 asks for the most examples. `seed_sd`: the SD
-    over seeds of an arm's mean score on endless examples; None where it is not known. `seed_sd_high`: what it may be
-    as well, at 80 % confidence, where a pilot estimated it. `source`: where the numbers come from.
+    over seeds of an arm's mean score on endless examples; None where it is not known. `seed_sd_high`: what it may
+    be as well, at 80 % confidence, where a pilot estimated it. `source`: where the numbers come from.
     """
 
     discordance: Annotated[float, Field(gt=0, le=1)] | None = None

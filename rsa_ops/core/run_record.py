@@ -13,8 +13,8 @@ from rsa_ops.core.record import Record
 class RunRecord(Record):
     """`run.json`, written after validation and before training.
 
-    `policy_digest`, `test_digest` and `design_digest` are thereby locked; `release_seed` names the seed whose adapter
-    will be released. `store` and `run_id` say where MLflow has the run. Version 2 added `design_digest`.
+    `policy_digest`, `test_digest` and `design_digest` are thereby locked; `release_seed` names the seed whose
+    adapter will be released. `store` and `run_id` say where MLflow has the run. Version 2 added `design_digest`.
     """
 
     schema_: Literal["rsa_ops/run/v2"] = Field(default="rsa_ops/run/v2", alias="schema")
