@@ -27,9 +27,9 @@ from rsa_ops.stats.power import Seeded, method_power, paired_t_power, tango_exam
 from rsa_ops.stats.slices import examples_needed_for_margin
 
 MOST_SEEDS = 100
-SEED_COUNTS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, MOST_SEEDS)
-LEAST_ADVISED = 3
-"""Two seeds per arm say almost nothing about the seeds; the plan shows them and never proposes them."""
+LEAST_SEEDS = 3
+"""Fewer are never proposed: with two, the degrees of freedom fall so fast that more examples can lose power."""
+SEED_COUNTS = (LEAST_SEEDS, 4, 5, 6, 8, 10, 15, 20, 30, 50, MOST_SEEDS)
 ENDLESS = 10**12
 
 
@@ -42,15 +42,14 @@ def plan_comparison(goal: PlanGoal, variation: Variation) -> ComparisonPlan:
     Raises:
         UsageError: a true difference that is larger than the discordance allows.
     """
-    variance = _variance(goal, variation)
     seed_sd, high = variation.seed_sd, variation.seed_sd_high
     return ComparisonPlan(
         goal=goal,
         variation=variation,
         power_each=goal.power_each,
-        method=_method(_Asked.of(goal, variation, variance, seed_sd)) if seed_sd is not None else None,
-        cautious=_method(_Asked.of(goal, variation, variance, high)) if high is not None else None,
-        artifact=_artifact(goal, variation, variance),
+        method=_method(MethodQuestion.of(goal, variation, seed_sd)) if seed_sd is not None else None,
+        cautious=_method(MethodQuestion.of(goal, variation, high)) if high is not None else None,
+        artifact=_artifact(goal, variation),
     )
 
 
@@ -68,19 +67,22 @@ def _variance(goal: PlanGoal, variation: Variation) -> float:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The method question at one seed SD."""
+class MethodQuestion:
+    """The method question: what is to be shown, and what varies."""
 
     goal: PlanGoal
     varies: Seeded
 
     @staticmethod
-    def of(goal: PlanGoal, variation: Variation, variance: float, seed_sd: float) -> _Asked:
+    def of(goal: PlanGoal, variation: Variation, seed_sd: float) -> MethodQuestion:
+        """The question at one `seed_sd`, which may be the point estimate or the upper bound of `variation`."""
+        variance = _variance(goal, variation)
         persistent = variance * variation.repeatable
         residual = (variance - persistent) / 2
-        return _Asked(goal, Seeded(persistent, residual, seed_sd**2, variation.discordance is not None))
+        return MethodQuestion(goal, Seeded(persistent, residual, seed_sd**2, variation.discordance is not None))
 
     def power(self, seeds: int, examples: int, margin: float | None = None) -> float:
+        """The chance of showing `margin` (the goal's where none is given)."""
         goal = self.goal
         return method_power(
             self.varies,
@@ -92,17 +94,28 @@ class _Asked:
         )
 
     def does(self, seeds: int, examples: int) -> bool:
+        """Whether the power suffices."""
         return self.power(seeds, examples) >= self.goal.power_each
 
     def examples(self, seeds: int) -> int | None:
-        found = smallest(lambda count: self.does(seeds, count), MOST_EXAMPLES)
-        if found is None or not self.varies.turning:
-            return found
-        return max(found, examples_needed_for_margin(self.goal.margin, self.goal.level))
+        """The fewest examples that suffice with `seeds` per arm, None where no practical number does."""
+        high = 2
+        while not self.does(seeds, high):  # not from the far end: with few seeds the power rises and falls again
+            high *= 2
+            if high > MOST_EXAMPLES:
+                return None
+        found = high // 2 + (smallest(lambda more: self.does(seeds, high // 2 + more), high // 2) or 0)
+        return (
+            max(found, examples_needed_for_margin(self.goal.margin, self.goal.level))
+            if self.varies.turning
+            else found
+        )
 
     def seeds(self, examples: int) -> int | None:
-        beyond_one = smallest(lambda more: self.does(1 + more, examples), MOST_SEEDS - 1)
-        return 1 + beyond_one if beyond_one is not None else None
+        """The fewest seeds per arm from `LEAST_SEEDS` on that suffice with `examples`; None above `MOST_SEEDS`."""
+        fewer = LEAST_SEEDS - 1
+        more = smallest(lambda count: self.does(fewer + count, examples), MOST_SEEDS - fewer)
+        return fewer + more if more is not None else None
 
     def margin(self, seeds: int | None, examples: int | None) -> float | None:
         """The least that these show with the power that is asked for; None stands for endless many."""
@@ -114,6 +127,8 @@ class _Asked:
 
 def _least_margin(goal: PlanGoal, power: Callable[[float], float]) -> float | None:
     """The smallest margin, to three figures, where `power` suffices; None beyond a million times that asked."""
+    if goal.true_difference > 0 and power(0.0) >= goal.power_each:
+        return 0.0  # a true gain that is shown as such
     low, high = max(0.0, -goal.true_difference), max(goal.margin, -2 * goal.true_difference)
     while power(high) < goal.power_each:
         low, high = high, 2 * high
@@ -122,10 +137,10 @@ def _least_margin(goal: PlanGoal, power: Callable[[float], float]) -> float | No
     while high - low > 0.0005 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle) >= goal.power_each else (middle, high)
-    return high
+    return float(f"{high:.4g}")
 
 
-def _method(asked: _Asked) -> MethodPlan:
+def _method(asked: MethodQuestion) -> MethodPlan:
     goal = asked.goal
     options = tuple(
         SeedOption(seeds=seeds, examples=asked.examples(seeds), smallest_margin=asked.margin(seeds, None))
@@ -152,7 +167,7 @@ def _method(asked: _Asked) -> MethodPlan:
 
 
 def _proposal(
-    asked: _Asked, options: tuple[SeedOption, ...], seeds_alone: int | None, examples_alone: int | None
+    asked: MethodQuestion, options: tuple[SeedOption, ...], seeds_alone: int | None, examples_alone: int | None
 ) -> tuple[PlanAnswer, int | None, int | None]:
     """The answer, and the seeds and examples that it proposes.
 
@@ -165,10 +180,9 @@ def _proposal(
     if goal.seeds and examples_alone:
         ways.append((PlanAnswer.ADD_EXAMPLES if goal.examples else PlanAnswer.ENOUGH, goal.seeds, examples_alone))
     if goal.examples and seeds_alone:
-        advised = max(seeds_alone, LEAST_ADVISED) if goal.seeds is None else seeds_alone
-        ways.append((PlanAnswer.ADD_SEEDS if goal.seeds else PlanAnswer.ENOUGH, advised, goal.examples))
+        ways.append((PlanAnswer.ADD_SEEDS if goal.seeds else PlanAnswer.ENOUGH, seeds_alone, goal.examples))
     if not ways:
-        least_seeds, least_examples = goal.seeds or LEAST_ADVISED, goal.examples or 0
+        least_seeds, least_examples = goal.seeds or LEAST_SEEDS, goal.examples or 0
         answer = _both(goal)
         ways = [
             (answer, option.seeds, max(option.examples, least_examples))
@@ -187,7 +201,7 @@ def _both(goal: PlanGoal) -> PlanAnswer:
     return PlanAnswer.ADD_EXAMPLES if goal.examples else PlanAnswer.ENOUGH
 
 
-def _reason(asked: _Asked, answer: PlanAnswer, seeds: int | None, examples: int | None) -> str:
+def _reason(asked: MethodQuestion, answer: PlanAnswer, seeds: int | None, examples: int | None) -> str:
     goal = asked.goal
     if seeds is None or examples is None:
         return (
@@ -206,9 +220,9 @@ def _reason(asked: _Asked, answer: PlanAnswer, seeds: int | None, examples: int 
     return "; ".join([*stuck, f"{answer.value}: {does}"])
 
 
-def _table(asked: _Asked, seeds: int | None, examples: int | None) -> tuple[PowerCell, ...]:
+def _table(asked: MethodQuestion, seeds: int | None, examples: int | None) -> tuple[PowerCell, ...]:
     """Powers around a design: up to five counts of seeds, a half to four times the examples."""
-    middle = seeds or LEAST_ADVISED
+    middle = seeds or LEAST_SEEDS
     counts = sorted({*SEED_COUNTS, middle})
     place = counts.index(middle)
     size = examples or 1000
@@ -219,9 +233,9 @@ def _table(asked: _Asked, seeds: int | None, examples: int | None) -> tuple[Powe
     )
 
 
-def _artifact(goal: PlanGoal, variation: Variation, variance: float) -> ArtifactPlan:
+def _artifact(goal: PlanGoal, variation: Variation) -> ArtifactPlan:
     level, target, truth = goal.level, goal.power_each, goal.true_difference
-    psi = variation.discordance
+    psi, variance = variation.discordance, _variance(goal, variation)
 
     def power(examples: int, margin: float = goal.margin) -> float:
         size = max(examples, 2)
