@@ -55,8 +55,14 @@ def plan_alone(
     """
     said = {name: value for name, value in variation.items() if value is not None}
     asked = {name: value for name, value in goal.items() if value is not None}
-    problems = (*_problems(PlanGoal, asked), *_problems(Variation, {"discordance": 0.5, **said} if pilot else said))
-    if not pilot and not {"discordance", "example_sd"} & said.keys():
+    spread = bool({"discordance", "example_sd"} & said.keys())
+    problems = (
+        *_problems(PlanGoal, asked),
+        *_problems(
+            Variation, said if spread else {"discordance": 1.0, **said}
+        ),  # the pilot's, which is none of these
+    )
+    if not pilot and not spread:
         raise UsageError(
             "nothing says how much the two arms disagree",
             hint="Give --discordance (right-or-wrong scores), --example-sd (other scores), or --pilot FILE.",

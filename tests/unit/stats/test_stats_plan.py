@@ -186,7 +186,7 @@ def test_continuous_scores_are_planned_by_the_noncentral_t() -> None:
         return float(scipy_stats.nct.sf(quantile, size - 1, 0.02 / 0.1 * math.sqrt(size)))
 
     assert exact(n) >= 0.8 > exact(n - 1)
-    # published: Julious 2010, Sample Sizes for Clinical Trials, gives the normal approximation plus z^2 / 2 = 1.35
+    # Guenther 1981, Am Stat 35:243: the t test needs z_alpha^2 / 2 = 1.35 more than the normal approximation
     assert n in (plan.textbook_examples + 1, plan.textbook_examples + 2)
 
 
