@@ -41,7 +41,8 @@ class PairedResult(Value):
     `difference` is None exactly when `answer` is INVALID; its interval is two-sided at 1 - 2*alpha, so
     that its lower end is the one-sided 1 - alpha bound which the margin is compared with.
     `more_examples` / `more_seeds`: how many more (beyond those used) would decide if the observed
-    difference and variances held; None when no number would, or when the answer is decided.
+    difference and variances held; None when no number would, or when the answer is decided. Each is a way of its
+    own, except where `more_together`: then neither alone would decide, and both at once would.
     """
 
     answer: Answer
@@ -53,6 +54,7 @@ class PairedResult(Value):
     more_examples: int | None
     more_seeds: int | None
     reason: str
+    more_together: bool = False
 
     def decimals(self, least: int, *, scale: float = 1.0) -> int:
         """Decimals, `least` or up to three more, at which no end of the interval reads as the border it stands off.

@@ -57,7 +57,8 @@ class SlicesRule(Value):
     """No slice that is large enough to judge may be surely worse by more than `margin`.
 
     Slices too small are reported as not assessable and never count as passed; at least `min_assessable` slices
-    must be judged. A slice that is neither surely harmed nor surely safe does not stop the candidate.
+    must be judged. A slice that is neither surely harmed nor surely safe does not stop the candidate. One harmed
+    slice does, so "surely" allows for their number (Holm 1979).
     """
 
     kind: Literal["slices"]

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from rsa_ops.core.comparison import ArmSummary, Contrast
 from rsa_ops.core.estimate import Answer, Estimate, PairedResult
+from rsa_ops.core.family import holm
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.verdict import Evidence, Outcome
 from rsa_ops.gates.policy import (
@@ -131,7 +132,7 @@ def _slice_answers(sheet: Sheet, rule: SlicesRule, contrasts: list[Contrast], sl
     invalid = next((c for c in contrasts if c.result.answer is Answer.INVALID), None)
     if invalid is not None:
         return sheet.broken(seen, f"{invalid.name}: {invalid.result.reason}")
-    harmed = [contrast for contrast in contrasts if contrast.result.answer is Answer.INFERIOR]
+    harmed = _harmed(contrasts)
     if harmed:
         names = ", ".join(contrast.population for contrast in harmed)
         return sheet.ruled(
@@ -145,9 +146,22 @@ def _slice_answers(sheet: Sheet, rule: SlicesRule, contrasts: list[Contrast], sl
             seen,
             f"{seen}, {rule.min_assessable} needed; more test examples of the small slices would decide",
         )
-    still_open = sum(contrast.result.answer is Answer.INCONCLUSIVE for contrast in contrasts)
+    still_open = sum(contrast.result.answer in (Answer.INCONCLUSIVE, Answer.INFERIOR) for contrast in contrasts)
     note = f"; {still_open} neither surely harmed nor surely safe" if still_open else ""
     return sheet.ruled(Outcome.PROMOTE, seen + note, f"no judged slice is surely worse ({seen}{note})")
+
+
+def _harmed(contrasts: list[Contrast]) -> list[Contrast]:
+    """The slices that are surely worse by more than the margin, after Holm: any one of them stops the candidate.
+
+    Each was tested at the full alpha; of twenty slices that lose the margin and no more, one would look harmed.
+    """
+    chances = holm([1 - (contrast.result.p_noninferior or 0.0) for contrast in contrasts])
+    return [
+        contrast
+        for contrast, chance in zip(contrasts, chances, strict=True)
+        if contrast.result.answer is Answer.INFERIOR and chance < contrast.result.alpha
+    ]
 
 
 def _floor(rule: FloorRule, policy: Policy, evidence: Evidence) -> Judged:

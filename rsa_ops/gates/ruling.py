@@ -79,5 +79,9 @@ def what_would_decide(result: PairedResult) -> str:
         ways.append(f"{result.more_seeds:,} more seed{'s' if result.more_seeds > 1 else ''} per arm")
     if not ways:
         return "no practical number of test examples or seeds would decide"
+    if result.more_together:
+        return (
+            f"neither more test examples nor more seeds alone would decide, but about {' with '.join(ways)} would"
+        )
     only = "no number of test examples would decide, but " if result.more_examples is None else ""
     return f"{only}about {' or '.join(ways)} would" + ("" if only else " decide")

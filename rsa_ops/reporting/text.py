@@ -106,7 +106,8 @@ def more_needed(result: PairedResult) -> str:
         for count, what in ((result.more_examples, "examples"), (result.more_seeds, "seeds"))
         if count is not None
     ]
-    return f"{' or '.join(ways)} would decide." if ways else "No amount of the same data would decide."
+    joined = " together with " if result.more_together else " or "
+    return f"{joined.join(ways)} would decide." if ways else "No amount of the same data would decide."
 
 
 def reason(result: PairedResult) -> str:

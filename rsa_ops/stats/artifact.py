@@ -1,7 +1,10 @@
 """The artifact question: this checkpoint against that one; only the examples are random.
 
 Right-or-wrong scores: Tango's score interval (Tango 1998, Stat Med 17:891, section 3), whose variance is
-estimated under the margin, so that it keeps its level for few discordant pairs. Other scores: paired t.
+estimated under the margin, so that it keeps its level for few discordant pairs. Other scores: paired t. Where
+examples come in groups, the groups are the draws (Liang and Zeger 1986, Biometrika 73:13), and right-or-wrong
+scores keep Tango's form with whole groups as units (`restricted`): it needs no common correlation within groups, as
+the factors of Eliasziw and Donner (1991, Stat Med 10:1981) and of Yang, Sun and Hardin (2012, Biom J) do.
 """
 
 from __future__ import annotations
@@ -12,78 +15,124 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rsa_ops.core.estimate import Estimate, PairedResult
-from rsa_ops.errors import UsageError
-from rsa_ops.stats.crossed import as_row
-from rsa_ops.stats.judge import bad_terms, conclude, invalid, judge
-from rsa_ops.stats.spread import item_spread, right_or_wrong
+from rsa_ops.core.margin import Margin
+from rsa_ops.errors import IntegrityError, UsageError
+from rsa_ops.stats.crossed import bad_groups, of_groups
+from rsa_ops.stats.inputs import Sampling, Scores, all_finite, as_row, right_or_wrong, sampling
+from rsa_ops.stats.judge import bad_terms, conclude, invalid, judge, loss_of
+from rsa_ops.stats.moments import difference_moments
+from rsa_ops.stats.proportions import TANGO, Significance, mcnemar_mid_p, tango_ends, tango_score
 
-TANGO = "Tango score interval"
 PAIRED_T = "paired t over examples"
+PAIRED_SCORE = "paired score t over examples"
 
 
 def artifact_noninferiority(
-    candidate: ArrayLike, baseline: ArrayLike, *, margin: float, alpha: float = 0.05
+    candidate: ArrayLike,
+    baseline: ArrayLike,
+    *,
+    margin: float | Margin,
+    alpha: float = 0.05,
+    groups: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
 ) -> PairedResult:
     """Is this checkpoint worse than that one by more than `margin`?
 
+    Tango 1998, section 3, for scores of 0 and 1; the paired t test for others; for groups see the module.
+
     Args:
-        candidate: scores [examples], higher is better. All 0 or 1 on both sides: Tango; else paired t.
+        candidate: scores [examples], higher is better.
         baseline: scores [examples] of the same examples in the same order.
-        margin: the loss one is ready to accept, > 0, in score units.
+        margin: the loss one is ready to accept, > 0, in score units, or relative to a fixed reference (`Margin`).
         alpha: one-sided level, in (0, 0.5).
+        groups: a label [examples] where examples come in groups (customer, document) that are drawn together.
+        weights: how much each example counts [examples]; they sum to 1 or to the number of examples.
 
     Raises:
-        UsageError: margin or alpha is NaN or infinite, or the scores are no rows of numbers.
+        UsageError: margin or alpha is NaN or infinite, no rows of numbers, or weights that do not sum.
+        DataRefused: an example without a group.
     """
-    ours, theirs = as_row(candidate), as_row(baseline)
-    problem = bad_terms(margin, alpha)
-    if len(ours) != len(theirs):
-        problem = f"the candidate has {len(ours)} examples and the baseline {len(theirs)}; both need the same"
-    elif len(ours) < 2:
-        problem = f"{len(ours)} examples: at least 2 are needed"
-    elif not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
-        problem = "a score is NaN or infinite: missing is never a number"
+    ours, theirs, loss = as_row(candidate), as_row(baseline), loss_of(margin)
+    problem = bad_terms(loss, alpha) or _bad_rows(ours, theirs)
+    how = sampling(len(ours), groups, weights) if not problem else Sampling(0)
+    problem = problem or bad_groups(how)
     if problem:
-        return invalid(margin, alpha, problem)
-    both = np.concatenate([ours, theirs])
-    if right_or_wrong(both):
+        return invalid(loss, alpha, problem)
+    binary = right_or_wrong(ours) and right_or_wrong(theirs)
+    if binary and groups is None and weights is None:
         gained, lost = int((ours > theirs).sum()), int((ours < theirs).sum())
-        return _binary(gained, lost, len(ours), margin, alpha)
-    spread = item_spread(ours - theirs, (), float(np.ptp(both)))
-    return judge(float((ours - theirs).mean()), spread, margin=margin, alpha=alpha, method=PAIRED_T)
+        return _binary(gained, lost, len(ours), loss, alpha)
+    reach = float(np.ptp(np.concatenate([ours, theirs])))
+    found = difference_moments(ours[np.newaxis], theirs[np.newaxis], how, reach=reach, paired=False, binary=binary)
+    method = (PAIRED_SCORE if binary else PAIRED_T) + of_groups(how)
+    return judge(found.value, found.spread, margin=loss, alpha=alpha, method=method)
 
 
-def tango_interval(gained: int, lost: int, examples: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval of (gained - lost) / examples, two-sided at `confidence`.
+def any_difference(candidate: ArrayLike, baseline: ArrayLike, *, groups: ArrayLike | None = None) -> Significance:
+    """Do two checkpoints differ at all? Two-sided, and of no use for a margin.
 
-    `gained`: pairs that only the candidate has right; `lost`: pairs that only the baseline has right.
-    With no discordant pair it is +-z^2 / (examples + z^2), never of zero width.
+    Scores of 0 and 1: mid-p McNemar (`mcnemar_mid_p`), with groups Obuchowski's test of clustered pairs (1998, Stat
+    Med 17:1495, here referred to t with groups - 1 degrees of freedom). Others: paired t over examples or groups.
+
+    Args:
+        candidate: scores [examples].
+        baseline: scores [examples] of the same examples in the same order.
+        groups: a label [examples] where examples come in groups that are drawn together.
 
     Raises:
-        UsageError: counts that do not fit into `examples`, or a confidence outside (0, 1).
+        UsageError: rows that cannot be compared. IntegrityError: a score is NaN or infinite.
+        DataRefused: an example without a group.
     """
-    if min(gained, lost) < 0 or gained + lost > examples or examples < 1 or not 0 < confidence < 1:
-        raise UsageError(
-            f"expected 0 <= gained + lost <= examples and 0 < confidence < 1, "
-            f"found {gained} + {lost}, {examples} and {confidence}"
-        )
-    return _tango(gained, lost, examples, (1 - confidence) / 2)
+    from scipy.special import stdtr
+
+    ours, theirs = as_row(candidate), as_row(baseline)
+    if not (all_finite(ours) and all_finite(theirs)):
+        raise IntegrityError("a score is NaN or infinite", hint="Missing is never a number: find the example.")
+    problem = _bad_rows(ours, theirs)
+    how = sampling(len(ours), groups) if not problem else Sampling(0)
+    problem = problem or bad_groups(how)
+    if problem:
+        raise UsageError(problem)
+    binary = right_or_wrong(ours) and right_or_wrong(theirs)
+    discordant = int((ours != theirs).sum())
+    if binary and groups is None:
+        return mcnemar_mid_p(int((ours > theirs).sum()), int((ours < theirs).sum()), len(ours))
+    each = ours - theirs
+    sums = how.sums(each if binary else each - each.mean())
+    spread = math.sqrt(float(sums @ sums) * how.groups / (how.groups - 1))
+    total = abs(float(each.sum()))
+    distance = total / spread if spread else total * math.inf if total else 0.0
+    return Significance(
+        p_value=2 * float(stdtr(how.groups - 1, -distance)),
+        method=("Obuchowski's clustered McNemar t" if binary else PAIRED_T) + of_groups(how),
+        examples=len(ours),
+        discordant=discordant,
+    )
+
+
+def _bad_rows(ours: Scores, theirs: Scores) -> str | None:
+    if len(ours) != len(theirs):
+        return f"the candidate has {len(ours)} examples and the baseline {len(theirs)}; both need the same"
+    if len(ours) < 2:
+        return f"{len(ours)} examples: at least 2 are needed"
+    if not (all_finite(ours) and all_finite(theirs)):
+        return "a score is NaN or infinite: missing is never a number"
+    return None
 
 
 def _binary(gained: int, lost: int, examples: int, margin: float, alpha: float) -> PairedResult:
-    from scipy.special import ndtr
+    from scipy.special import ndtr, ndtri
 
-    value = (gained - lost) / examples
-    low, high = _tango(gained, lost, examples, alpha)
+    low, high = tango_ends(gained, lost, examples, alpha)
 
-    def decided(more: int) -> bool:
+    def decided(more: int, _: int) -> bool:
         grown = 1 + more / examples
-        ends = _tango(gained * grown, lost * grown, examples * grown, alpha)
-        return ends[0] > -margin or ends[1] < -margin
+        score = tango_score(gained * grown, lost * grown, examples * grown, max(-margin, -1.0))
+        return abs(score) > -float(ndtri(alpha))
 
     return conclude(
         Estimate(
-            value=value,
+            value=(gained - lost) / examples,
             low=low,
             high=high,
             confidence=1 - 2 * alpha,
@@ -93,39 +142,7 @@ def _binary(gained: int, lost: int, examples: int, margin: float, alpha: float) 
         ),
         margin=margin,
         alpha=alpha,
-        p_value=float(ndtr(-_score(gained, lost, examples, -margin))),
+        p_value=float(ndtr(-tango_score(gained, lost, examples, max(-margin, -1.0)))),
         seed_share=None,
-        by_examples=decided,
-        by_seeds=None,
+        decided=decided,
     )
-
-
-def _score(gained: float, lost: float, examples: float, delta: float) -> float:
-    """Tango's Z for a true difference `delta` in [-1, 1]; it falls as `delta` grows."""
-    excess = gained - lost - examples * delta
-    slope = (2 * examples - gained + lost) * delta - gained - lost
-    root = math.sqrt(max(slope**2 + 8 * examples * lost * delta * (1 - delta), 0.0))
-    rate_lost = (root - slope) / (4 * examples)
-    variance = examples * (2 * rate_lost + delta * (1 - delta))
-    if variance <= 1e-12:
-        return math.copysign(math.inf, excess) if abs(excess) > 1e-9 else 0.0
-    return excess / math.sqrt(variance)
-
-
-def _tango(gained: float, lost: float, examples: float, alpha: float) -> tuple[float, float]:
-    from scipy.special import ndtri
-
-    quantile = -float(ndtri(alpha))
-    value = (gained - lost) / examples
-
-    def end(outer: float, target: float) -> float:
-        inside, outside = value, outer
-        for _ in range(60):
-            middle = (inside + outside) / 2
-            if abs(_score(gained, lost, examples, middle)) < target:
-                inside = middle
-            else:
-                outside = middle
-        return inside
-
-    return end(-1.0, quantile), end(1.0, quantile)

@@ -12,12 +12,18 @@ import math
 from collections.abc import Callable
 
 from rsa_ops.core.estimate import Answer, Estimate, PairedResult
+from rsa_ops.core.margin import Margin
 from rsa_ops.errors import UsageError
 from rsa_ops.stats.spread import Spread
 
 FLOORED = "; width floored, almost no example differs"
 MOST_EXAMPLES = 10_000_000
 MOST_SEEDS = 1_000
+
+
+def loss_of(margin: float | Margin) -> float:
+    """The margin in score units."""
+    return margin.in_units if isinstance(margin, Margin) else float(margin)
 
 
 def invalid(margin: float, alpha: float, reason: str) -> PairedResult:
@@ -91,19 +97,20 @@ def judge(
         standard_error=now.error,
         degrees_of_freedom=now.freedom,
     )
+    error = now.error_at(-margin)
+    distance = (value + margin) / error if error > 0 else math.copysign(math.inf, value + margin)
 
-    def decided(*, examples: int = 0, seeds: int = 0) -> bool:
+    def decided(examples: int, seeds: int) -> bool:
         then = spread.precision(alpha, more_examples=examples, more_seeds=seeds)
-        return then.low(value) > -margin or then.high(value) < -margin
+        return abs(value + margin) > then.quantile * then.error_at(-margin)
 
     return conclude(
         difference,
         margin=margin,
         alpha=alpha,
-        p_value=float(stdtr(now.freedom, -(value + margin) / now.error_at(-margin))),
+        p_value=float(stdtr(now.freedom, -distance)),
         seed_share=now.seed_share if spread.arms else None,
-        by_examples=lambda k: decided(examples=k),
-        by_seeds=(lambda k: decided(seeds=k)) if spread.arms else None,
+        decided=decided,
     )
 
 
@@ -114,14 +121,23 @@ def conclude(
     alpha: float,
     p_value: float,
     seed_share: float | None,
-    by_examples: Callable[[int], bool],
-    by_seeds: Callable[[int], bool] | None,
+    decided: Callable[[int, int], bool],
 ) -> PairedResult:
-    """Name the answer; for an open one, look for how many more examples or seeds would decide."""
+    """Name the answer; for an open one, look for how many more examples or seeds would decide.
+
+    `decided(examples, seeds)`: whether so many more would. Where neither alone does, both together may: then the
+    design is looked for that grows both by the same factor. `seed_share` None: no seed is random.
+    """
     answer = answer_of(difference.low, difference.high, margin)
-    open_ = answer is Answer.INCONCLUSIVE
-    more_examples = smallest(by_examples, MOST_EXAMPLES) if open_ else None
-    more_seeds = smallest(by_seeds, MOST_SEEDS) if open_ and by_seeds is not None else None
+    more_examples = more_seeds = None
+    together = False
+    if answer is Answer.INCONCLUSIVE:
+        more_examples = smallest(lambda k: decided(k, 0), MOST_EXAMPLES)
+        if seed_share is not None:
+            more_seeds = smallest(lambda k: decided(0, k), MOST_SEEDS)
+            if more_examples is None and more_seeds is None:
+                more_examples, more_seeds = _both(difference, decided)
+                together = more_seeds is not None
     return PairedResult(
         answer=answer,
         margin=margin,
@@ -131,11 +147,27 @@ def conclude(
         variance_share_seeds=seed_share,
         more_examples=more_examples,
         more_seeds=more_seeds,
-        reason=_reason(answer, margin, more_examples, more_seeds, random_seeds=by_seeds is not None),
+        more_together=together,
+        reason=_reason(
+            answer, margin, more_examples, more_seeds, together=together, random_seeds=seed_share is not None
+        ),
     )
 
 
-def _reason(answer: Answer, margin: float, examples: int | None, seeds: int | None, *, random_seeds: bool) -> str:
+def _both(difference: Estimate, decided: Callable[[int, int], bool]) -> tuple[int | None, int | None]:
+    """The smallest growth, of examples and seeds alike, that decides; counted in added seeds."""
+
+    def examples_for(seeds: int) -> int:
+        return math.ceil(difference.examples * seeds / difference.seeds)
+
+    most = min(MOST_SEEDS, MOST_EXAMPLES * difference.seeds // difference.examples)
+    seeds = smallest(lambda k: decided(examples_for(k), k), most) if most > 0 else None
+    return (None, None) if seeds is None else (examples_for(seeds), seeds)
+
+
+def _reason(
+    answer: Answer, margin: float, examples: int | None, seeds: int | None, *, together: bool, random_seeds: bool
+) -> str:
     if answer is not Answer.INCONCLUSIVE:
         return {
             Answer.SUPERIOR: "the whole interval lies above zero",
@@ -147,6 +179,9 @@ def _reason(answer: Answer, margin: float, examples: int | None, seeds: int | No
     start = f"the interval reaches across -{margin:g}, the margin; "
     if not ways:
         return start + "no practical number of test examples or seeds would decide: the difference is at the margin"
+    if together:
+        both = " together with ".join(ways)
+        return start + f"neither more test examples nor more seeds alone would decide, but {both} would"
     if examples is None and random_seeds:
         return start + f"no number of test examples would decide with these seeds, but {ways[0]} would"
     return start + " or ".join(ways) + " would decide if the observed difference and variances hold"

@@ -16,8 +16,9 @@ from rsa_ops.core.comparison import ALL, Comparison, Contrast
 from rsa_ops.core.estimate import PairedResult
 from rsa_ops.core.plan import Variation
 from rsa_ops.errors import UsageError
-from rsa_ops.stats.crossed import as_table
-from rsa_ops.stats.spread import Scores, right_or_wrong, seed_spread
+from rsa_ops.stats.inputs import Sampling, Scores, all_finite, as_table, right_or_wrong
+from rsa_ops.stats.moments import difference_moments
+from rsa_ops.stats.spread import Spread
 
 CONFIDENCE = 0.8
 
@@ -35,19 +36,17 @@ def measure_variation(candidate: ArrayLike, baseline: ArrayLike, *, source: str 
     """
     ours, theirs = as_table(candidate), as_table(baseline)
     same = ours.shape[1] == theirs.shape[1] and ours.shape[1] >= 2 and len(ours) and len(theirs)
-    if not (same and np.isfinite(ours).all() and np.isfinite(theirs).all()):
+    if not (same and all_finite(ours) and all_finite(theirs)):
         raise UsageError(f"expected finite scores of the same examples, found {ours.shape} and {theirs.shape}")
-    seeded = len(ours) > 1 and len(theirs) > 1
-    persistent = float((ours.mean(axis=0) - theirs.mean(axis=0)).var(ddof=1))
-    residual = 0.0
-    if seeded:
-        arms = seed_spread(ours), seed_spread(theirs)
-        persistent = max(0.0, persistent - sum(arm.residual / arm.seeds for arm in arms))
-        residual = sum(arm.residual for arm in arms)
+    seeds = min(len(ours), len(theirs))
+    rows = (ours, theirs) if seeds > 1 else (ours.mean(axis=0)[np.newaxis], theirs.mean(axis=0)[np.newaxis])
+    found = difference_moments(*rows, Sampling(ours.shape[1]), reach=1.0, paired=False, binary=False).spread
+    residual = sum(arm.residual for arm in found.arms)
+    persistent = max(0.0, found.square - sum(arm.residual / arm.seeds for arm in found.arms))
     discordance = _discordance(ours, theirs) if right_or_wrong(ours) and right_or_wrong(theirs) else None
     if persistent + residual == 0 or discordance == 0:
         return None
-    point, high = _seed_sds(ours, theirs) if seeded else (None, None)
+    point, high = _seed_sds(found) if found.arms else (None, None)
     return Variation(
         discordance=discordance,
         example_sd=math.sqrt(persistent + residual) if discordance is None else None,
@@ -64,11 +63,11 @@ def _discordance(ours: Scores, theirs: Scores) -> float:
     return float((p * (1 - q) + q * (1 - p)).mean())
 
 
-def _seed_sds(ours: Scores, theirs: Scores) -> tuple[float, float]:
-    arms = seed_spread(ours), seed_spread(theirs)
-    freedom = sum(arm.seeds - 1 for arm in arms)
-    square = sum((arm.seeds - 1) * arm.square for arm in arms) / freedom
-    residual = sum((arm.seeds - 1) * arm.residual for arm in arms) / freedom / ours.shape[1]
+def _seed_sds(found: Spread) -> tuple[float, float]:
+    """Of the seeds of both arms: the estimate of their SD, and its upper bound."""
+    freedom = sum(arm.seeds - 1 for arm in found.arms)
+    square = sum((arm.seeds - 1) * arm.square for arm in found.arms) / freedom
+    residual = sum((arm.seeds - 1) * arm.residual for arm in found.arms) / freedom / found.examples
     return math.sqrt(max(0.0, square - residual)), _upper(square, residual, freedom)
 
 

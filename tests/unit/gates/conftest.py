@@ -68,7 +68,7 @@ def paired(answer: Answer, *, margin: float = 0.02, n: int = EXAMPLES) -> Paired
         margin=margin,
         alpha=0.05,
         difference=estimate(*DIFFERENCES[answer], n=n, confidence=0.9),
-        p_noninferior=0.01,
+        p_noninferior={Answer.INFERIOR: 0.999, Answer.INCONCLUSIVE: 0.3}.get(answer, 0.01),
         variance_share_seeds=0.2,
         more_examples=400 if open_ else None,
         more_seeds=2 if open_ else None,

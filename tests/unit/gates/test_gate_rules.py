@@ -118,6 +118,27 @@ def test_one_surely_harmed_slice_rejects(kit: SimpleNamespace, answer: Answer, o
     assert verdict.outcome is outcome, verdict.sentence
 
 
+def test_a_slice_that_looks_harmed_among_many_only_by_chance_stops_nothing(kit: SimpleNamespace) -> None:
+    # Of two slices the worst must be surer than alpha / 2 (Holm): p of harm 0.04 is not, 0.02 is.
+    found = kit.contrast(Answer.INFERIOR, population="vector=xss")
+    for p_harm, outcome in ((0.04, Outcome.PROMOTE), (0.02, Outcome.REJECT)):
+        result = found.result.model_copy(update={"p_noninferior": 1 - p_harm})
+        changed = with_contrast(kit.evidence(), found.model_copy(update={"result": result}))
+        verdict = decide(kit.policy(SLICES), changed)
+        assert verdict.outcome is outcome, verdict.sentence
+
+
+def test_what_decides_only_together_is_not_offered_as_a_choice(kit: SimpleNamespace) -> None:
+    found = kit.contrast(Answer.INCONCLUSIVE)
+    changed = {"more_examples": 900, "more_seeds": 2, "more_together": True}
+    result = found.result.model_copy(update=changed)
+    verdict = decide(kit.policy(FULL), with_contrast(kit.evidence(), found.model_copy(update={"result": result})))
+    assert verdict.sentence.endswith(
+        "neither more test examples nor more seeds alone would decide, "
+        "but about 900 more test examples with 2 more seeds per arm would."
+    )
+
+
 def test_a_slice_too_small_is_reported_and_never_counted_as_passed(kit: SimpleNamespace) -> None:
     verdict = decide(kit.policy(SLICES), kit.evidence())
     assert "2 of 3 slices judged, 1 not assessable" in verdict.rulings[0].observed

@@ -11,7 +11,9 @@ from scipy import stats as scipy_stats
 from rsa_ops.core.estimate import Answer
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.stats import artifact_noninferiority, mean_estimate, noninferiority
-from rsa_ops.stats.spread import SeedSpread, Spread, seed_spread
+from rsa_ops.stats.inputs import Sampling
+from rsa_ops.stats.moments import difference_moments, table_moments
+from rsa_ops.stats.spread import SeedSpread, Spread
 
 
 def flips(n: int, seeds: int, right: float, rng: int) -> np.ndarray:
@@ -26,22 +28,43 @@ def test_mean_squares_of_a_table_worked_by_hand() -> None:
     # Seed means 0.50 and 0.75: M = (0.125^2 + 0.125^2) / 1 = 0.03125. Example means 1, 0.5, 0.5, 0.5; grand 0.625.
     # Residuals of seed 1: 1-.5-1+.625 = .125, 1-.5-.5+.625 = .625, 0-.5-.5+.625 = -.375, same -.375; sum of
     # squares .015625 + .390625 + .140625 + .140625 = .6875; seed 2 mirrors it. R = 1.375 / ((2-1)(4-1)) = .458333.
-    spread = seed_spread(np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 1.0]]))
-    assert spread.square == pytest.approx(0.03125)
-    assert spread.residual == pytest.approx(1.375 / 3)
+    # Variance over example means: (.375^2 + 3 * .125^2) / 3 = 0.0625.
+    table = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 1.0]])
+    value, spread = table_moments(table, Sampling(4), 1.0)
+    (arm,) = spread.arms
+    assert value == pytest.approx(0.625)
+    assert spread.square == pytest.approx(0.0625)
+    assert arm.square == pytest.approx(0.03125)
+    assert arm.residual == pytest.approx(1.375 / 3)
 
 
 def test_variance_and_freedom_follow_the_formula_worked_by_hand() -> None:
     # V = 0.09, n = 100; candidate M = 5e-4, R = 0.02, S = 4; baseline M = 1e-4, R = 0.02, S = 2.
-    # items 9e-4; seeds: (5e-4 - 2e-4)/4 = 7.5e-5, max(0, 1e-4 - 2e-4)/2 = 0. SE^2 = 9.75e-4.
-    # df = (9.75e-4)^2 / (9e-4^2/99 + 7.5e-5^2/3) = 9.50625e-7 / (8.181818e-9 + 1.875e-9) = 94.525...
-    spread = Spread(100, 0.09, (SeedSpread(4, 5e-4, 0.02), SeedSpread(2, 1e-4, 0.02)))
-    found = spread.precision(0.05)
-    assert found.error == pytest.approx(math.sqrt(9.75e-4))
-    assert found.freedom == pytest.approx(9.50625e-7 / (8.1e-7 / 99 + 5.625e-9 / 3))
-    assert found.seed_share == pytest.approx(7.5e-5 / 9.75e-4)
+    # Between examples V - 0.02/4 - 0.02/2 = 0.075, /100 = 7.5e-4; seeds 5e-4/4 + 1e-4/2 = 1.25e-4 + 5e-5 = 1.75e-4.
+    # SE^2 = 9.25e-4; df = (9.25e-4)^2 / ((9e-4)^2/99 + (1.25e-4)^2/3 + (5e-5)^2/1).
+    # More examples never lower (5e-4 - 2e-4)/4 + max(0, 1e-4 - 2e-4)/2 = 7.5e-5.
+    found = Spread(100, 0.09, (SeedSpread(4, 5e-4, 0.02), SeedSpread(2, 1e-4, 0.02))).precision(0.05)
+    assert found.error == pytest.approx(math.sqrt(9.25e-4))
+    assert found.freedom == pytest.approx(9.25e-4**2 / (8.1e-7 / 99 + 1.25e-4**2 / 3 + 5e-5**2))
+    assert found.seed_share == pytest.approx(7.5e-5 / 9.25e-4)
     assert found.quantile == pytest.approx(scipy_stats.t.ppf(0.95, found.freedom))
     assert 0.5 - found.low(0.5) == pytest.approx(found.quantile * found.error)
+
+
+def test_a_larger_design_keeps_what_examples_cannot_lower() -> None:
+    # The same spread with 300 more examples: 0.075/400 + (3e-4 + 2e-4/4)/4 + (1e-4/4)/2; with 2 more seeds an arm:
+    # 0.075/100 + 5e-4/6 + 1e-4/4.
+    spread = Spread(100, 0.09, (SeedSpread(4, 5e-4, 0.02), SeedSpread(2, 1e-4, 0.02)))
+    wider = spread.precision(0.05, more_examples=300)
+    assert wider.variance() == pytest.approx(0.075 / 400 + 3.5e-4 / 4 + 2.5e-5 / 2)
+    deeper = spread.precision(0.05, more_seeds=2)
+    assert deeper.variance() == pytest.approx(0.075 / 100 + 5e-4 / 6 + 1e-4 / 4)
+
+
+def test_seeds_whose_means_agree_by_luck_do_not_make_the_error_vanish() -> None:
+    # M = 0 in both arms and nothing between examples: the examples alone give sqrt(0.02/2 + 0.02/2) / 10.
+    found = Spread(100, 0.02, (SeedSpread(2, 0.0, 0.02), SeedSpread(2, 0.0, 0.02))).precision(0.05)
+    assert found.error == pytest.approx(0.5 * math.sqrt(0.02) / 10)
 
 
 def test_identical_seeds_give_scipys_paired_t_test() -> None:
@@ -166,9 +189,11 @@ def test_swapping_the_arms_mirrors_the_difference(rng: int, seeds: int) -> None:
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
 
 
-def half_width(spread: Spread, more: int) -> float:
+def decides(ours: np.ndarray, theirs: np.ndarray, more: int) -> bool:
+    how = Sampling(ours.shape[1])
+    value, spread = difference_moments(ours, theirs, how, reach=1.0, paired=False, binary=False)
     found = spread.precision(0.05, more_examples=more)
-    return found.quantile * found.error
+    return found.quantile * found.error < abs(value + 0.02)
 
 
 def test_the_examples_and_seeds_that_would_decide_are_the_smallest() -> None:
@@ -177,11 +202,8 @@ def test_the_examples_and_seeds_that_would_decide_are_the_smallest() -> None:
     assert result.more_examples is not None
     assert "would decide" in result.reason
     ours, theirs = marks(300, 3, 0.86, 9), marks(300, 3, 0.87, 11)
-    arms = seed_spread(ours), seed_spread(theirs)
-    spread = Spread(300, float((ours.mean(0) - theirs.mean(0)).var(ddof=1)), arms)
-    gap = abs(float(ours.mean() - theirs.mean()) + 0.02)
-    assert half_width(spread, result.more_examples) < gap
-    assert half_width(spread, result.more_examples - 1) >= gap
+    assert decides(ours, theirs, result.more_examples)
+    assert not decides(ours, theirs, result.more_examples - 1)
 
 
 def test_where_seeds_set_the_floor_no_number_of_examples_is_promised() -> None:
@@ -208,8 +230,10 @@ def test_the_floor_that_seeds_set_is_the_research_table(seeds: int, sd: float, s
 def test_one_arm_is_estimated_with_the_same_variance() -> None:
     scores = marks(200, 3, 0.9, 5)
     found = mean_estimate(scores)
-    arm = seed_spread(scores)
-    variance = scores.mean(0).var(ddof=1) / 200 + max(0.0, arm.square - arm.residual / 200) / 3
+    means, per_example = scores.mean(1), scores.mean(0)
+    rest = scores - means[:, None] - per_example + scores.mean()
+    residual = (rest**2).sum() / (2 * 199)
+    variance = (per_example.var(ddof=1) - residual / 3) / 200 + means.var(ddof=1) / 3
     assert found.value == pytest.approx(scores.mean())
     assert found.standard_error == pytest.approx(variance**0.5)
     assert (found.seeds, found.examples, found.confidence) == (3, 200, 0.95)
@@ -217,7 +241,7 @@ def test_one_arm_is_estimated_with_the_same_variance() -> None:
 
 @pytest.mark.parametrize("lost", [1, 3, 10])
 def test_losses_shared_by_all_seeds_are_bounded_as_a_score_test_does(lost: int) -> None:
-    # No gain, no seed noise: (lost/n - L)^2 = t^2 (L - L^2) / n, Wilson's interval for the rate of losses.
+    # No gain, no seed noise: (lost/n - L)^2 = t^2 (L - L^2) / (n - 1), Wilson's interval for the rate of losses.
     n = 500
     theirs = np.ones((3, n))
     ours = theirs.copy()
@@ -225,7 +249,7 @@ def test_losses_shared_by_all_seeds_are_bounded_as_a_score_test_does(lost: int) 
     found = noninferiority(ours, theirs, margin=0.3).difference
     assert found is not None
     quantile = float(scipy_stats.t.ppf(0.95, n - 1))
-    confidence = 1 - 2 * float(scipy_stats.norm.sf(quantile))
+    confidence = 1 - 2 * float(scipy_stats.norm.sf(quantile * (n / (n - 1)) ** 0.5))
     wilson = scipy_stats.binomtest(lost, n).proportion_ci(confidence, method="wilson")
     assert -found.low == pytest.approx(wilson.high)
 
