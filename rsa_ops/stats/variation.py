@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from rsa_ops.core.comparison import ALL, Comparison, Contrast
@@ -39,8 +38,9 @@ def measure_variation(candidate: ArrayLike, baseline: ArrayLike, *, source: str 
     if not (same and all_finite(ours) and all_finite(theirs)):
         raise UsageError(f"expected finite scores of the same examples, found {ours.shape} and {theirs.shape}")
     seeds = min(len(ours), len(theirs))
-    rows = (ours, theirs) if seeds > 1 else (ours.mean(axis=0)[np.newaxis], theirs.mean(axis=0)[np.newaxis])
-    found = difference_moments(*rows, Sampling(ours.shape[1]), reach=1.0, paired=False, binary=False).spread
+    first, second = (ours, theirs) if seeds > 1 else (ours.mean(axis=0)[None], theirs.mean(axis=0)[None])
+    how = Sampling(ours.shape[1])
+    found = difference_moments(first, second, how, reach=1.0, paired=False, binary=False).spread
     residual = sum(arm.residual for arm in found.arms)
     persistent = max(0.0, found.square - sum(arm.residual / arm.seeds for arm in found.arms))
     discordance = _discordance(ours, theirs) if right_or_wrong(ours) and right_or_wrong(theirs) else None

@@ -68,28 +68,6 @@ def test_with_endless_seeds_and_examples_the_power_is_the_normal_one() -> None:
     assert found == pytest.approx(scipy_stats.norm.cdf(2.5 - scipy_stats.norm.ppf(0.95)), abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("examples", "seeds", "seed_sd", "percent"),
-    [
-        (1000, 3, 0.0, 3.3),
-        (1000, 5, 0.004, 4.7),
-        (3000, 5, 0.004, 4.8),
-        (3000, 5, 0.008, 4.9),
-        (3000, 10, 0.008, 6.7),
-    ],
-)
-def test_at_a_loss_of_the_margin_the_power_is_the_error_rate_that_was_simulated(
-    examples: int, seeds: int, seed_sd: float, percent: float
-) -> None:
-    # research/ab_tco.md table 1.3, column "crossed t": 1,500 trials, so one standard error is 0.6 points. Its
-    # world: wrong with a chance ~ Beta(0.6, 5.4), mean 0.1, the same for both arms; R = E[h] - E[h^2].
-    residual = 0.1 - (0.6 * 5.4 / (36 * 7) + 0.01)
-    varies = Seeded(persistent=0.0, residual=residual, seeds=seed_sd**2, turning=True)
-    found = method_power(varies, seeds=seeds, examples=examples, margin=0.01, alpha=0.05, truth=-0.01)
-    assert 100 * found == pytest.approx(percent, abs=3 * 0.6)
-    assert found < 0.065
-
-
 def test_a_few_more_nodes_do_not_change_the_power(monkeypatch: pytest.MonkeyPatch) -> None:
     varies = Seeded(persistent=0.02, residual=0.01, seeds=0.004**2, turning=True)
 
@@ -147,19 +125,28 @@ def test_with_two_seeds_more_examples_can_lose_power() -> None:
     assert endless < 0.8
 
 
-@pytest.mark.parametrize("seeds", [3, 4, 5, 10])
-@pytest.mark.parametrize("repeatable", [0.0, 1.0])
-def test_whatever_share_the_seeds_have_the_error_rate_stays_below_six_and_a_half_percent(
-    seeds: int, repeatable: float
+@pytest.mark.parametrize("turning", [False, True])
+@pytest.mark.parametrize("repeatable", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_at_a_loss_of_the_margin_the_power_is_an_error_rate_of_five_percent_at_most(
+    seeds: int, repeatable: float, turning: bool
 ) -> None:
-    # The acceptance bound of research/ab_tco.md section 1.3, by integration instead of simulation.
+    # research/ab_tco.md section 1.3 bounds simulations by 6.5 %; this is the integral, without their noise.
     variance, n = 0.04, 2000
     residual = variance * (1 - repeatable) / 2
     items = (variance * repeatable + 2 * residual / seeds) / n
     for share in (0, 0.1, 0.3, 1, 2, 3, 5, 10, 100):
-        varies = Seeded(variance * repeatable, residual, share * items * seeds / 2, turning=False)
+        varies = Seeded(variance * repeatable, residual, share * items * seeds / 2, turning)
         found = method_power(varies, seeds=seeds, examples=n, margin=0.01, alpha=0.05, truth=-0.01)
-        assert 0.02 < found < 0.065
+        assert (0.005 if seeds == 2 else 0.02) < found < 0.0535
+
+
+def test_the_score_variance_of_one_seed_without_a_pool_is_tangos() -> None:
+    # Nothing but -1, 0 and 1: the restricted likelihood estimate is Tango's, and so is the limit of its score.
+    varies = Seeded(persistent=0.04, residual=0.0, seeds=0.0, turning=True)
+    assert power._square_under(varies, 3, 0.0, 0.02) ** 0.5 == pytest.approx(
+        power._limit_sd(0.04, 0.02, 0.0), rel=1e-6
+    )
 
 
 def test_two_models_that_never_vary_are_shown_with_certainty() -> None:
