@@ -29,7 +29,7 @@ from rsa_ops.stats.slices import examples_needed_for_margin
 MOST_SEEDS = 100
 LEAST_SEEDS = 3
 """Fewer are never proposed: with two, the degrees of freedom fall so fast that more examples can lose power."""
-SEED_COUNTS = (LEAST_SEEDS, 4, 5, 6, 8, 10, 15, 20, 30, 50, MOST_SEEDS)
+SEED_COUNTS = (LEAST_SEEDS, 4, 5, 6, 8, 10, 15, 20, 30, MOST_SEEDS)
 ENDLESS = 10**12
 
 
@@ -99,17 +99,26 @@ class MethodQuestion:
 
     def examples(self, seeds: int) -> int | None:
         """The fewest examples that suffice with `seeds` per arm, None where no practical number does."""
-        high = 2
+        low = self._too_few(seeds)
+        high = 2 * low
         while not self.does(seeds, high):  # not from the far end: with few seeds the power rises and falls again
-            high *= 2
+            low, high = high, 2 * high
             if high > MOST_EXAMPLES:
                 return None
-        found = high // 2 + (smallest(lambda more: self.does(seeds, high // 2 + more), high // 2) or 0)
+        found = low + (smallest(lambda more: self.does(seeds, low + more), high - low) or 0)
         return (
             max(found, examples_needed_for_margin(self.goal.margin, self.goal.level))
             if self.varies.turning
             else found
         )
+
+    def _too_few(self, seeds: int) -> int:
+        """Examples that do not suffice: half of what a normal test with known variance and steady seeds needs."""
+        goal, square = self.goal, self.varies.persistent + 2 * self.varies.residual / seeds
+        steady = textbook_examples(
+            square, margin=goal.margin, alpha=goal.level, power=goal.power_each, truth=goal.true_difference
+        )
+        return steady // 2 if steady >= 4 and not self.does(seeds, steady // 2) else 1
 
     def seeds(self, examples: int) -> int | None:
         """The fewest seeds per arm from `LEAST_SEEDS` on that suffice with `examples`; None above `MOST_SEEDS`."""

@@ -79,7 +79,7 @@ def test_a_few_more_nodes_do_not_change_the_power(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(power, "NODES", 80)
     fine = found()
     power._chi_square_nodes.cache_clear()
-    assert coarse == pytest.approx(fine, abs=1e-3)
+    assert coarse == pytest.approx(fine, abs=2e-3)
 
 
 WORLDS = st.builds(
@@ -141,12 +141,12 @@ def test_at_a_loss_of_the_margin_the_power_is_an_error_rate_of_five_percent_at_m
         assert (0.005 if seeds == 2 else 0.02) < found < 0.0535
 
 
-def test_the_score_variance_of_one_seed_without_a_pool_is_tangos() -> None:
+def test_the_score_variance_without_a_pool_is_tangos() -> None:
     # Nothing but -1, 0 and 1: the restricted likelihood estimate is Tango's, and so is the limit of its score.
     varies = Seeded(persistent=0.04, residual=0.0, seeds=0.0, turning=True)
-    assert power._square_under(varies, 3, 0.0, 0.02) ** 0.5 == pytest.approx(
-        power._limit_sd(0.04, 0.02, 0.0), rel=1e-6
-    )
+    observed, squares = power._squares_under(varies, 3, 0.02, 0.02)
+    at_zero = squares[observed.tolist().index(0.0)]
+    assert at_zero**0.5 == pytest.approx(power._limit_sd(0.04, 0.02, 0.0), rel=1e-6)
 
 
 def test_two_models_that_never_vary_are_shown_with_certainty() -> None:
