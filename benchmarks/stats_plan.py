@@ -25,7 +25,7 @@ from rsa_ops.stats import measure_variation, noninferiority, plan_comparison, ta
 from rsa_ops.stats.plan import MethodQuestion
 
 OUT = Path(__file__).parent / "results" / "stats_plan_tmp.json"
-TRIALS = 300
+TRIALS = 4000
 PROMISE = (0.78, 0.84)
 SEEDS = (3, 5, 10)
 SEED_SDS = (0.0, 0.004, 0.008)
@@ -33,7 +33,7 @@ DISCORDANCES = (0.02, 0.04, 0.08)
 MARGINS = (0.01, 0.02, 0.03)
 LARGEST = 9000
 """Examples; a cell that needs more at one margin is simulated at the next."""
-PILOTS = 30
+PILOTS = 400
 NOT_WORSE = (Answer.NON_INFERIOR, Answer.SUPERIOR)
 Scores = NDArray[np.float64]
 

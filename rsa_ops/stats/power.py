@@ -112,17 +112,19 @@ def _cut(precision: Precision, varies: Seeded, seeds: int, margin: float, gain: 
     cut = precision.quantile * precision.error - margin
     if not varies.turning:
         return cut
-    observed, squares = _squares_under(varies, seeds, margin, gain)
+    squares, step = _squares_under(varies, seeds, margin, gain), (margin + gain) / (KNOTS - 1)
     correction = precision.examples / (precision.examples - 1)
     for _ in range(4):  # a contraction: each step divides the error by four or more
-        square = float(np.interp(cut, observed, squares)) * correction + moved
-        cut = precision.quantile * math.sqrt(precision.variance(square)) - margin
+        place = min(max((cut + margin) / step, 0.0), KNOTS - 1.001)
+        left = int(place)
+        square = squares[left] + (place - left) * (squares[left + 1] - squares[left])
+        cut = precision.quantile * math.sqrt(precision.variance(square * correction + moved)) - margin
     return cut
 
 
 @lru_cache(maxsize=4096)
-def _squares_under(varies: Seeded, seeds: int, margin: float, gain: float) -> tuple[Scores, Scores]:
-    """Observed differences from -margin to `gain`, and the variance of one example that the score test then sees.
+def _squares_under(varies: Seeded, seeds: int, margin: float, gain: float) -> tuple[float, ...]:
+    """The variance of one example that the score test sees at `KNOTS` observed differences from -margin to `gain`.
 
     Differences of right-or-wrong scores: a share is always gained or always lost; in a pool every model tosses a
     coin, which makes R a quarter of the pool. An observed difference tilts both, each by its part of the variance.
@@ -133,8 +135,8 @@ def _squares_under(varies: Seeded, seeds: int, margin: float, gain: float) -> tu
     count = min(seeds, MOST_COUNTED)
     heads, steps = np.arange(count + 1), np.arange(-count, count + 1) / count
     pool, spread = 4 * varies.residual, varies.persistent + 2 * varies.residual / count
-    observed, found = np.linspace(-margin, gain, KNOTS), []
-    for value in observed.tolist():
+    found = []
+    for value in np.linspace(-margin, gain, KNOTS).tolist():
         steady = value * varies.persistent / spread if spread > 0 else 0.0
         always = min(max(varies.persistent, abs(steady)), 1.0)
         tossed = min(pool, 1 - always)
@@ -146,7 +148,7 @@ def _squares_under(varies: Seeded, seeds: int, margin: float, gain: float) -> tu
         seen = shares > 0
         units = Units(sums[seen], np.ones(int(seen.sum())), 1e9 * shares[seen])
         found.append(units.square_at(max(-margin, -1.0)))
-    return observed, np.array(found)
+    return tuple(found)
 
 
 @lru_cache(maxsize=64)
