@@ -109,16 +109,24 @@ def _square_noise(varies: Seeded, seeds: int) -> float:
 
 def _cut(precision: Precision, varies: Seeded, seeds: int, margin: float, gain: float, moved: float) -> float:
     """The smallest observed difference that says "not worse"; the score test's variance depends on it in turn."""
-    cut = precision.quantile * precision.error - margin
+    start = precision.quantile * precision.error - margin
     if not varies.turning:
-        return cut
+        return start
     squares, step = _squares_under(varies, seeds, margin, gain), (margin + gain) / (KNOTS - 1)
     correction = precision.examples / (precision.examples - 1)
-    for _ in range(4):  # a contraction: each step divides the error by four or more
+
+    def after(cut: float) -> float:
         place = min(max((cut + margin) / step, 0.0), KNOTS - 1.001)
         left = int(place)
         square = squares[left] + (place - left) * (squares[left + 1] - squares[left])
-        cut = precision.quantile * math.sqrt(precision.variance(square * correction + moved)) - margin
+        return precision.quantile * math.sqrt(precision.variance(square * correction + moved)) - margin
+
+    cut = start
+    for _ in range(2):  # Steffensen's iteration: the plain one halves its error at each step and no more
+        once = after(cut)
+        twice = after(once)
+        bend = twice - 2 * once + cut
+        cut = twice - (twice - once) ** 2 / bend if abs(bend) > 1e-12 else twice
     return cut
 
 
