@@ -125,10 +125,13 @@ def _binary(gained: int, lost: int, examples: int, margin: float, alpha: float) 
 
     low, high = tango_ends(gained, lost, examples, alpha)
 
+    def score(grown: float) -> float:
+        if margin > 1:
+            return math.inf  # no loss is as large
+        return tango_score(gained * grown, lost * grown, examples * grown, -margin)
+
     def decided(more: int, _: int) -> bool:
-        grown = 1 + more / examples
-        score = tango_score(gained * grown, lost * grown, examples * grown, max(-margin, -1.0))
-        return abs(score) > -float(ndtri(alpha))
+        return abs(score(1 + more / examples)) > -float(ndtri(alpha))
 
     return conclude(
         Estimate(
@@ -142,7 +145,7 @@ def _binary(gained: int, lost: int, examples: int, margin: float, alpha: float) 
         ),
         margin=margin,
         alpha=alpha,
-        p_value=float(ndtr(-tango_score(gained, lost, examples, max(-margin, -1.0)))),
+        p_value=float(ndtr(-score(1.0))),
         seed_share=None,
         decided=decided,
     )

@@ -28,6 +28,8 @@ def bootstrap_metric(
 ) -> Estimate:
     """The metric of one arm, mean over its seeds, for new seeds and new examples.
 
+    The variances of `spread`; what comes from the examples is measured by the bootstrap (Efron 1979, Ann Stat 7:1).
+
     Raises:
         IntegrityError: the metric is NaN or infinite on all examples or on a draw.
         UsageError: no seeds, fewer than 2 examples or 100 draws, or a confidence outside (0, 1).

@@ -75,7 +75,7 @@ def noninferiority(
 
 
 def mean_estimate(scores: ArrayLike, confidence: float = 0.95, *, bounded: bool = False) -> Estimate:
-    """The mean of `scores` [seeds, examples] of one arm, for new seeds and new examples alike.
+    """The mean of `scores` [seeds, examples] of one arm, for new seeds and new examples alike (module `spread`).
 
     With one seed only the examples are random, and `method` says so. `bounded` clips the interval to [0, 1].
 

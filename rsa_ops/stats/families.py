@@ -116,6 +116,9 @@ def compare_slices(
 ) -> SlicesResult:
     """Is a slice worse by more than `margin`: each for itself, and all at once?
 
+    Many slices ask for levels far below alpha, where slices of some hundred right-or-wrong examples are called
+    harmed a little too often (`slices` in benchmarks/results/stats_offline.json).
+
     Args:
         candidate: scores [seeds, examples], higher is better; one seed on both sides asks about two artifacts.
         baseline: scores [seeds, examples] of the same examples in the same order.

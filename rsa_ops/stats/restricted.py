@@ -25,12 +25,15 @@ NEAR = 1e-12
 class Units:
     """What was observed: `counts[k]` units whose differences sum to `sums[k]` over `sizes[k]` examples each.
 
-    Every difference lies in [-1, 1], so `|sums[k]| <= sizes[k]`.
+    Every difference lies in [-1, 1], so `|sums[k]| <= sizes[k]`. `worst` and `best`: the mean difference in a unit
+    of average size that was never seen, on the side of losses and of gains.
     """
 
     sums: NDArray[np.float64]
     sizes: NDArray[np.float64]
     counts: NDArray[np.float64]
+    worst: float = -1.0
+    best: float = 1.0
 
     @property
     def mean(self) -> float:
@@ -58,7 +61,10 @@ class Units:
         side = float((shares * errors).sum())
         if abs(side) < NEAR * size:
             return float((shares * errors**2).sum()) / size
-        unseen = -size * (1 + truth) if side > 0 else size * (1 - truth)
+        if side > 0:
+            unseen = size * ((self.worst if self.worst < truth else -1.0) - truth)
+        else:
+            unseen = size * ((self.best if self.best > truth else 1.0) - truth)
         return _restricted_square(shares, errors, unseen) / size if unseen else 0.0
 
 

@@ -14,6 +14,7 @@ from rsa_ops.errors import UsageError
 def zero_event_bound(examples: int, alpha: float = 0.05) -> float:
     """Upper 1 - alpha bound, in (0, 1), of a rate of which `examples` examples showed no event.
 
+    Clopper and Pearson 1934, Biometrika 26:404, with zero events: 1 - alpha**(1/examples).
     At alpha 0.05: 30 examples 9.5 %, 40 7.2 %, 100 3.0 %, 450 0.7 %.
 
     Raises:
@@ -26,6 +27,8 @@ def zero_event_bound(examples: int, alpha: float = 0.05) -> float:
 
 def examples_needed_for_margin(margin: float, alpha: float = 0.05) -> int:
     """The smallest slice on which a loss above `margin` could be ruled out, were no example lost at all.
+
+    The smallest n with 1 - alpha**(1/n) < margin (`zero_event_bound`).
 
     Raises:
         UsageError: a margin that is not above zero, or alpha outside (0, 1).

@@ -12,6 +12,7 @@ from rsa_ops.core.estimate import Answer
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.stats import artifact_noninferiority, mean_estimate, noninferiority
 from rsa_ops.stats.inputs import Sampling
+from rsa_ops.stats.judge import judge
 from rsa_ops.stats.moments import difference_moments, table_moments
 from rsa_ops.stats.spread import SeedSpread, Spread
 
@@ -215,6 +216,24 @@ def test_where_seeds_set_the_floor_no_number_of_examples_is_promised() -> None:
     assert result.more_examples is None
     assert result.more_seeds is not None
     assert "no number of test examples" in result.reason
+
+
+def test_where_neither_examples_nor_seeds_alone_decide_both_at_once_are_named() -> None:
+    # Persistent differences of SD 0.5 on 100 examples (0.05 of the mean) and seeds of SD 0.02: each part alone
+    # keeps the interval wider than the margin of 0.01, however many there are of the other.
+    spread = Spread(100, 0.25, (SeedSpread(3, 4e-4, 0.0), SeedSpread(3, 4e-4, 0.0)))
+    found = judge(0.0, spread, margin=0.01, alpha=0.05, method="t", reported_seeds=3)
+    assert found.answer is Answer.INCONCLUSIVE
+    assert found.more_together
+    assert found.more_examples is not None
+    assert found.more_seeds is not None
+    then = spread.precision(0.05, more_examples=found.more_examples, more_seeds=found.more_seeds)
+    assert then.quantile * then.error < 0.01
+    fewer = spread.precision(0.05, more_examples=found.more_examples, more_seeds=found.more_seeds - 1)
+    assert fewer.quantile * fewer.error >= 0.01 * 0.99
+    assert "neither more test examples nor more seeds alone" in found.reason
+    alone = judge(0.0, Spread(100, 0.0025, ()), margin=0.01, alpha=0.05, method="t")
+    assert not alone.more_together
 
 
 @pytest.mark.parametrize(("seeds", "sd", "smallest"), [(3, 0.4, 1.00), (5, 0.4, 0.70), (10, 0.8, 0.93)])
