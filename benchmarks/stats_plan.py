@@ -1,6 +1,6 @@
 """Does a plan keep its promise? The planned design is simulated, and how often it says "not worse" is counted.
 
-Run: python benchmarks/stats_plan.py  ->  benchmarks/results/stats_plan.json   (about three minutes on one core)
+Run: python benchmarks/stats_plan.py  ->  benchmarks/results/stats_plan.json   (about eight minutes on one core)
 
 Law: where `plan_comparison` promises 80 %, `noninferiority` and Tango's interval say "not worse" in 78 to 84 % of
 trials. Beside it, on the same ground: what designs by the textbook's formulas deliver.

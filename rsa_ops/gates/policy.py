@@ -12,6 +12,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from rsa_ops.core.comparison import ALL
+from rsa_ops.core.margin import Margin as Reference
 from rsa_ops.core.record import Record, Value
 
 Name = Annotated[str, Field(min_length=1)]
@@ -28,7 +29,7 @@ def _absolute(margin: object) -> object:
             "a relative margin is {share: 0.02, of: 0.86}, both fixed numbers above zero; the observed baseline "
             "moves with the data, so no margin can be taken from it"
         )
-    return round(float(numbers[0] * numbers[1]), 12)
+    return round(Reference.relative(margin["share"], of=margin["of"]).in_units, 12)
 
 
 Margin = Annotated[float, Field(gt=0), BeforeValidator(_absolute)]

@@ -86,6 +86,11 @@ def count_look(run: Run, design: ComparisonDesign, artifacts: Sequence[Digest]) 
             hint="Judge new candidates on a fresh test set. Declaring more looks tests each at alpha / looks.",
         )
     run.tag({LOOK: ours})
+    if design.looks is None and look > 1:
+        run.progress.note(
+            f"look {look} at this test set: the error rate holds for one look; `looks: {look}` in policy.yaml pays for "
+            "all of them"
+        )
     return look
 
 

@@ -26,7 +26,8 @@ ONE, OTHER, THIRD = (digest_bytes(name) for name in (b"one", b"other", b"third")
 @pytest.fixture
 def run(store: Any, tmp_path: Path) -> Run:
     config, policy, home = read_pipeline(ROOT / "pipelines" / "incident-triage")
-    quiet = SimpleNamespace(stage=lambda *_: None, note=lambda *_: None)
+    noted: list[str] = []
+    progress = SimpleNamespace(stage=lambda *_: None, note=noted.append, noted=noted)
     return Run(
         config=config,
         policy=policy,
@@ -36,7 +37,7 @@ def run(store: Any, tmp_path: Path) -> Run:
         run_id=start_run(store, "walk", {}),
         executor=None,  # type: ignore[arg-type]
         threads=1,
-        progress=quiet,  # type: ignore[arg-type]
+        progress=progress,  # type: ignore[arg-type]
     )
 
 
@@ -114,7 +115,9 @@ def test_the_same_comparison_again_is_the_same_look_and_another_is_the_next(run:
     assert count_look(run, design, [ONE, OTHER]) == 1
     second = again(run)
     assert count_look(second, locked(second, tmp_path / "data"), [OTHER, ONE]) == 1
+    assert run.progress.noted == []
     assert count_look(second, design, [ONE, THIRD]) == 2
+    assert run.progress.noted[0].startswith("look 2 at this test set: the error rate holds for one look")
     assert count_look(run, design, [ONE, OTHER]) == 1
 
 
