@@ -88,8 +88,8 @@ def count_look(run: Run, design: ComparisonDesign, artifacts: Sequence[Digest]) 
     run.tag({LOOK: ours})
     if design.looks is None and look > 1:
         run.progress.note(
-            f"look {look} at this test set: the error rate holds for one look; `looks: {look}` in policy.yaml pays for "
-            "all of them"
+            f"look {look} at this test set: the error rate holds for one look; `looks: {look}` in policy.yaml "
+            "would pay for all of them"
         )
     return look
 
