@@ -26,8 +26,7 @@ from rsa_ops.evaluation.benchmark import SCORES
 from rsa_ops.execution.key import library_versions
 from rsa_ops.execution.local import Job, LocalExecutor
 from rsa_ops.files import read_record
-from rsa_ops.stages.compare import PRIMARY
-from rsa_ops.stages.config import PipelineConfig, read_pipeline
+from rsa_ops.stages.config import PRIMARY, PipelineConfig, read_pipeline
 from rsa_ops.stages.run import PRELOAD, split_machine
 
 HERE = Path(__file__).parent

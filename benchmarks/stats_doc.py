@@ -23,9 +23,9 @@ WORDS = {
 }
 
 
-def load(part: str) -> Any:
-    """One part of the committed record."""
-    return json.loads((HERE / "results" / "stats_offline.json").read_text(encoding="utf-8"))[part]
+def load(part: str, record: str = "stats_offline") -> Any:
+    """One part of a committed record."""
+    return json.loads((HERE / "results" / f"{record}.json").read_text(encoding="utf-8"))[part]
 
 
 def markdown(table: Table) -> str:
@@ -151,6 +151,42 @@ def speed() -> Table:
     return ["task", "seconds, one core", "additional MiB"], rows
 
 
+def power() -> Table:
+    """What designs of 80 % deliver, by the planner and by the textbook."""
+
+    def span(values: list[float]) -> str:
+        return f"{percent(100 * min(values))} to {percent(100 * max(values))}"
+
+    rows = []
+    for seeds in (3, 5, 10):
+        cells = [row["delivered"] for row in load("method", "stats_plan") if row["seeds"] == seeds]
+        rows.append([f"{seeds} seeds, {len(cells)} designs", span(cells), ""])
+    for seeds in (3, 5, 10):
+        found = [row["delivered"] for row in load("floors", "stats_plan") if row["seeds"] == seeds]
+        ours, book = ([row[name] for row in found] for name in ("ours", "textbook"))
+        rows.append([f"{seeds} seeds, endless examples", span(ours), span(book)])
+    found = [row["delivered"] for row in load("sparse", "stats_plan")]
+    rows.append(["one or two discordant examples expected", span(found), ""])
+    found = [row["delivered"] for row in load("artifact", "stats_plan")]
+    ours, book = ([row[name] for row in found] for name in ("ours", "textbook"))
+    rows.append([f"two checkpoints, {len(found)} designs", span(ours), span(book)])
+    return ["designs for a power of 80 %", "planned here", "by the textbook's formula"], rows
+
+
+def pilots() -> Table:
+    """What plans from pilots of 3 seeds are worth."""
+    rows = [
+        [
+            f"the seed SD's {row['planned_with']}",
+            percent(100 * (row["enough"] + row["more_seeds"])),
+            percent(100 * row["median_power"]),
+            percent(100 * row["tenth_percentile_power"]),
+        ]
+        for row in load("pilots", "stats_plan")
+    ]
+    return ["planned with", "80 % or more, or told to add seeds", "median power", "worst tenth below"], rows
+
+
 TABLES: dict[str, Callable[[], Table]] = {
     "ways": ways,
     "crossed": crossed,
@@ -160,6 +196,8 @@ TABLES: dict[str, Callable[[], Table]] = {
     "groups": groups,
     "slices": slices,
     "speed": speed,
+    "power": power,
+    "pilots": pilots,
 }
 
 

@@ -103,7 +103,7 @@ def scores_of(row: Row, labels: Labels) -> dict[str, Scores]:
 
 
 GENERAL_ROWS = 60
-"""Sentences of `rsa_ops.evaluation`'s general text; the first trials read other sentences, and are not comparable."""
+"""Sentences of `rsa_ops.evaluation`'s general text; the first trials read others, which are not comparable."""
 
 
 def _reads_general_text(row: Row) -> bool:

@@ -93,18 +93,26 @@ def benchmark(
 def compare(
     candidate: Annotated[Path, typer.Option(help="Table with example_id, seed, score (CSV or Parquet).")],
     baseline: Annotated[Path, typer.Option(help="The same for the baseline, on the same examples.")],
-    margin: Annotated[float, typer.Option(help="How much worse is still acceptable, in units of the score.")],
-    alpha: Annotated[float, typer.Option(help="One-sided error rate.")] = 0.05,
+    margin: Annotated[
+        float | None, typer.Option(help="How much worse is still acceptable, in units of the score.")
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="One-sided error rate; 0.05 where neither this nor a design says.")
+    ] = None,
+    design: Annotated[
+        Path | None, typer.Option(help="A design that `rsa-ops plan --write` wrote: margin, alpha, seeds, size.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Compare two tables of scores, whoever made them: is the candidate not worse by more than the margin?
 
-    Two or more seeds on each side: training procedures are compared. One seed: two artifacts are.
+    Two or more seeds on each side: training procedures are compared. One seed: two artifacts are. Another
+    comparison than a given design's is refused with exit 6.
     """
     from rsa_ops.reporting.terminal import contrasts_plot, contrasts_table
     from rsa_ops.stages.single import compare_alone
 
-    found = compare_alone(candidate, baseline, margin=margin, alpha=alpha)
+    found = compare_alone(candidate, baseline, margin=margin, alpha=alpha, design=design)
     if as_json:
         print_record(found)
     else:

@@ -9,6 +9,7 @@ from pydantic import Field
 from rsa_ops.core.benchmark import Forgetting
 from rsa_ops.core.digest import Digest
 from rsa_ops.core.estimate import Estimate, PairedResult
+from rsa_ops.core.plan import Variation
 from rsa_ops.core.record import Record, Value
 
 ALL = "all"
@@ -61,13 +62,18 @@ class ArmSummary(Value):
 
 
 class Contrast(Value):
-    """Candidate against one baseline, on one metric and one population (`all` or a slice)."""
+    """Candidate against one baseline, on one metric and one population (`all` or a slice).
+
+    `variation` is what the next comparison can be planned from; None where the metric is no mean over examples, or
+    no example differs.
+    """
 
     metric: str
     population: str
     candidate: str
     baseline: str
     result: PairedResult
+    variation: Variation | None = None
 
     @property
     def name(self) -> str:
@@ -77,9 +83,14 @@ class Contrast(Value):
 
 
 class Comparison(Record):
-    """`comparison.json`. Version 2 added `drops`, and `forgetting` to the arms."""
+    """`comparison.json`. Version 2 added `drops`, and `forgetting` to the arms.
 
-    schema_: Literal["rsa_ops/comparison/v2"] = Field(default="rsa_ops/comparison/v2", alias="schema")
+    Version 3 added `variation` to the contrasts, and: `design_digest`, which names the design that the comparison
+    keeps to, None where two tables were compared without one; `look`, which one of the different comparisons on
+    this test set this is, from 1, counted in its MLflow experiment, None where nobody counted.
+    """
+
+    schema_: Literal["rsa_ops/comparison/v3"] = Field(default="rsa_ops/comparison/v3", alias="schema")
 
     candidate: str
     baselines: tuple[str, ...]
@@ -89,6 +100,8 @@ class Comparison(Record):
     arms: tuple[ArmSummary, ...]
     contrasts: tuple[Contrast, ...]
     drops: tuple[WorstSliceDrop, ...]
+    design_digest: Digest | None = None
+    look: int | None = None
 
     def arm(self, name: str) -> ArmSummary | None:
         """The summary of one arm, or None."""

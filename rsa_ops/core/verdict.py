@@ -9,6 +9,7 @@ from pydantic import Field
 
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
+from rsa_ops.core.design import ComparisonDesign
 from rsa_ops.core.digest import Digest
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.record import Record, Value
@@ -25,7 +26,10 @@ class Outcome(StrEnum):
 
 
 class Evidence(Value):
-    """All that a gate may look at. `champion_digest` is None where the task has no champion yet."""
+    """All that a gate may look at. `champion_digest` is None where the task has no champion yet.
+
+    `locked_policy_digest` and `locked_design_digest` are what the run wrote down before anything was trained.
+    """
 
     comparison: Comparison
     measurements: tuple[Measurements, ...]
@@ -34,6 +38,8 @@ class Evidence(Value):
     champion_digest: Digest | None
     test_digest: Digest
     locked_policy_digest: Digest | None = None
+    design: ComparisonDesign | None = None
+    locked_design_digest: Digest | None = None
 
 
 class Ruling(Value):

@@ -60,6 +60,22 @@ def slice_scores(rows: pd.DataFrame) -> tuple[GroupScore, ...]:
     )
 
 
+def slices_in(rows: pd.DataFrame, *, classes: bool) -> dict[str, frozenset[str]]:
+    """`slice=value` -> the ids of its examples, of a table of splits or of clean predictions.
+
+    `classes`: every class is a slice as well, `class=<label>`.
+    """
+    columns = {name: name.removeprefix(SLICE_PREFIX) for name in rows.columns if name.startswith(SLICE_PREFIX)}
+    if classes:
+        columns["label"] = "class"
+    once = rows.drop_duplicates("example_id")
+    return {
+        f"{short}={value}": frozenset(group["example_id"])
+        for column, short in columns.items()
+        for value, group in once.groupby(column)
+    }
+
+
 def latency_percentiles(times_ms: Sequence[float]) -> dict[str, float]:
     """`p50`, `p95`, `p99` in milliseconds; empty when nothing was timed."""
     if not times_ms:

@@ -13,6 +13,7 @@ from rsa_ops.core.comparison import ALL, ArmSummary, Comparison, Contrast
 from rsa_ops.core.digest import short
 from rsa_ops.core.estimate import Answer
 from rsa_ops.core.verdict import Evidence
+from rsa_ops.gates.design import departures, policy_departures
 from rsa_ops.gates.policy import Policy, questions
 from rsa_ops.gates.ruling import Judged, Sheet, observed
 
@@ -24,6 +25,7 @@ def integrity_problems(policy: Policy, evidence: Evidence) -> tuple[Judged, ...]
     comparison = evidence.comparison
     return (
         *_policy(policy, evidence),
+        *_design(policy, evidence),
         *_subjects(policy, evidence),
         *_arms(comparison),
         *_measurements(evidence),
@@ -45,6 +47,27 @@ def _policy(policy: Policy, evidence: Evidence) -> Iterator[Judged]:
             f"sha256 {short(policy.digest())}",
             f"the policy was changed after it was locked as {short(locked)}",
         )
+
+
+def _design(policy: Policy, evidence: Evidence) -> Iterator[Judged]:
+    """What was fixed before training against what was compared; a run without any design is the caller's choice."""
+    design, compared = evidence.design, evidence.comparison.design_digest
+    sheet = Sheet("locked design", "the comparison that was designed before the scores")
+    if design is None:
+        if compared is not None or evidence.locked_design_digest is not None:
+            yield sheet.missing("the design of the comparison")
+        return
+    digest = design.digest()
+    locked = evidence.locked_design_digest
+    if locked is not None and locked != digest:
+        yield sheet.broken(
+            f"sha256 {short(digest)}", f"the design was changed after it was locked as {short(locked)}"
+        )
+    if compared != digest:
+        seen = f"sha256 {short(compared)}" if compared is not None else "no design"
+        yield sheet.broken(seen, f"the comparison was not made by the design {short(digest)}")
+    for words in (*policy_departures(design, policy), *departures(design, evidence.comparison)):
+        yield sheet.broken("another comparison", words)
 
 
 def _subjects(policy: Policy, evidence: Evidence) -> Iterator[Judged]:
@@ -134,11 +157,11 @@ def _contrast(policy: Policy, comparison: Comparison, contrast: Contrast) -> Ite
         yield sheet.broken(contrast.candidate, f"a contrast of another candidate than {comparison.candidate}")
     for question in questions(policy):
         if question.covers(contrast.metric, contrast.baseline, contrast.population) and (
-            abs(result.margin - question.margin) > TOLERANCE or abs(result.alpha - policy.alpha) > TOLERANCE
+            abs(result.margin - question.margin) > TOLERANCE or abs(result.alpha - policy.level) > TOLERANCE
         ):
             yield sheet.broken(
                 f"margin {result.margin:g}, alpha {result.alpha:g}",
-                f"the policy asks for margin {question.margin:g} at alpha {policy.alpha:g}; compare again",
+                f"the policy asks for margin {question.margin:g} at alpha {policy.level:g}; compare again",
             )
     if result.answer is Answer.INVALID:
         return

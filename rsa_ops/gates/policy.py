@@ -1,21 +1,40 @@
 """The policy: which rules a candidate must satisfy, fixed before the scores exist and named by its digest.
 
-Margins live here and nowhere else: `questions` tells the compare stage what to ask, and the gate refuses a
-comparison that was made with another margin or alpha. That the candidate differs from the champion, that digests
-agree and that no seed is missing is no rule: it is always checked.
+Margins live here and nowhere else: `questions` tells the compare stage what to ask, `design` writes them down
+before training, and the gate refuses a comparison that was made with another margin or alpha. That the candidate
+differs from the champion, that digests agree and that no seed is missing is no rule: it is always checked.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rsa_ops.core.comparison import ALL
+from rsa_ops.core.margin import Margin as Reference
 from rsa_ops.core.record import Record, Value
 
 Name = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _absolute(margin: object) -> object:
+    """`{share: 0.02, of: 0.86}` as 0.0172 (rounded at the twelfth decimal); anything else as it is."""
+    if not isinstance(margin, dict):
+        return margin
+    numbers = [value for value in margin.values() if type(value) in (int, float) and value > 0]
+    if set(margin) != {"share", "of"} or len(numbers) != 2:
+        raise ValueError(
+            "a relative margin is {share: 0.02, of: 0.86}, both fixed numbers above zero; the observed baseline "
+            "moves with the data, so no margin can be taken from it"
+        )
+    return round(Reference.relative(margin["share"], of=margin["of"]).in_units, 12)
+
+
+Margin = Annotated[float, Field(gt=0), BeforeValidator(_absolute)]
+"""An accepted loss in score units, or a share of a fixed reference."""
+
 CHAMPION = "champion"
 """Alias of the version in production, and the baseline's name in contrasts with it; no arm may be called so."""
 
@@ -31,7 +50,7 @@ class NonInferiorityRule(Value):
     kind: Literal["noninferiority"]
     metric: Name
     against: Name
-    margin: Positive
+    margin: Margin
     require: Literal["non-inferior", "superior"] = "non-inferior"
 
 
@@ -46,7 +65,7 @@ class SlicesRule(Value):
     kind: Literal["slices"]
     metric: Name
     against: Name
-    margin: Positive
+    margin: Margin
     min_assessable: Annotated[int, Field(ge=1)] = 1
 
 
@@ -58,7 +77,7 @@ class ChampionRule(Value):
 
     kind: Literal["champion"]
     metric: Name
-    margin: Positive
+    margin: Margin
 
 
 class FloorRule(Value):
@@ -124,7 +143,11 @@ Rule = (
 
 
 class Policy(Record):
-    """`policy.yaml`. All rules must hold, so each is tested at the full `alpha` (intersection-union test)."""
+    """`policy.yaml`. All rules must hold, so each is tested at the full `level` (intersection-union test).
+
+    `looks`: how many different comparisons the same test set may carry; each is then tested at alpha / looks
+    (Bonferroni), and one more is refused. None counts them, reports the count, and limits nothing.
+    """
 
     schema_: Literal["rsa_ops/policy/v1"] = Field(default="rsa_ops/policy/v1", alias="schema")
 
@@ -132,6 +155,8 @@ class Policy(Record):
     description: str = ""
     candidate: Name
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    # left out of the digest where it is not set, so that policies from before it keep theirs
+    looks: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude_if=lambda looks: looks is None)
     rules: Annotated[tuple[Annotated[Rule, Field(discriminator="kind")], ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -147,6 +172,11 @@ class Policy(Record):
                 if asked.setdefault(key, rule.margin) != rule.margin:
                     raise ValueError(f"two margins for {rule.metric} against {rule.against}; keep one")
         return self
+
+    @property
+    def level(self) -> float:
+        """The one-sided level at which each rule is tested in one look."""
+        return self.alpha / (self.looks or 1)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -179,7 +209,7 @@ class Question(NamedTuple):
 
 
 def questions(policy: Policy) -> tuple[Question, ...]:
-    """What a comparison must contain for `policy` to be decidable, each at `policy.alpha`; no duplicates."""
+    """What a comparison must contain for `policy` to be decidable, each at `policy.level`; no duplicates."""
     asked = (
         Question(rule.metric, rule.against, rule.margin, rule.kind == "slices")
         for rule in policy.rules

@@ -79,8 +79,8 @@ def _champion(rule: ChampionRule, policy: Policy, evidence: Evidence) -> Judged:
     if contrast is None:
         return sheet.missing(f"the comparison of {rule.metric} with the champion")
     result = contrast.result
-    if abs(result.margin - rule.margin) > 1e-12 or abs(result.alpha - policy.alpha) > 1e-12:
-        asked = f"the policy asks for margin {rule.margin:g} at alpha {policy.alpha:g}; compare again"
+    if abs(result.margin - rule.margin) > 1e-12 or abs(result.alpha - policy.level) > 1e-12:
+        asked = f"the policy asks for margin {rule.margin:g} at alpha {policy.level:g}; compare again"
         return sheet.broken(f"margin {result.margin:g}, alpha {result.alpha:g}", asked)
     return _not_worse(sheet, result, policy.candidate, "the champion", rule.metric)
 
@@ -244,9 +244,9 @@ def _metric(arm: ArmSummary | None, name: str) -> Estimate | None:
 
 
 def _narrow(sheet: Sheet, estimate: Estimate, policy: Policy) -> Judged | None:
-    """An interval at a lower confidence than the policy's alpha asks for cannot carry a bound."""
-    if estimate.confidence < 1 - 2 * policy.alpha - 1e-9:
-        needed = f"{(1 - 2 * policy.alpha) * 100:.4g} %"
+    """An interval at a lower confidence than the policy's level asks for cannot carry a bound."""
+    if estimate.confidence < 1 - 2 * policy.level - 1e-9:
+        needed = f"{(1 - 2 * policy.level) * 100:.4g} %"
         return sheet.broken(interval(estimate), f"the policy needs an interval at {needed} or more")
     return None
 

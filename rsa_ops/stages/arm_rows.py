@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rsa_ops.core.benchmark import CLEAN, SLICE_PREFIX, Forgetting
+from rsa_ops.core.benchmark import CLEAN, Forgetting
 from rsa_ops.core.digest import Digest
 from rsa_ops.evaluation.matrix import Matrix, clean_rows, read_scores, score_matrix
+from rsa_ops.evaluation.metrics import slices_in
 from rsa_ops.stages.benchmark import Scored, ScoredBase
 
 if TYPE_CHECKING:
@@ -71,12 +72,5 @@ def base_rows(base: ScoredBase) -> ArmRows:
 
 def slices_of(arm: ArmRows) -> dict[str, frozenset[str]]:
     """`column=value` -> the ids of its examples. For classification each class is a slice as well."""
-    found: dict[str, frozenset[str]] = {}
-    rows = arm.clean.drop_duplicates("example_id")
-    columns = {name: name.removeprefix(SLICE_PREFIX) for name in rows.columns if name.startswith(SLICE_PREFIX)}
-    if "confidence" in rows.columns and rows["confidence"].notna().any():
-        columns["label"] = "class"
-    for column, short in columns.items():
-        for value, group in rows.groupby(column):
-            found[f"{short}={value}"] = frozenset(group["example_id"])
-    return found
+    classes = "confidence" in arm.clean.columns and bool(arm.clean["confidence"].notna().any())
+    return slices_in(arm.clean, classes=classes)

@@ -23,7 +23,7 @@ from rsa_ops.stages.compare import score_column
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.train import Trained
 from rsa_ops.stages.validate import Data
-from rsa_ops.stats import artifact_noninferiority
+from rsa_ops.stats import artifact_noninferiority, measure_variation
 from rsa_ops.tracking.registry import Version, by_alias, fetch_adapter, registered_name
 
 
@@ -90,13 +90,14 @@ def champion_contrast(rule: ChampionRule, policy: Policy, task: Task, ours: Path
         for name, path in ((policy.candidate, ours), (CHAMPION, theirs))
     ]
     require_same_examples(sides)
-    candidate, champion = (matrix.values[0] for _, matrix in sides)
+    candidate, champion = (matrix.values for _, matrix in sides)
     return Contrast(
         metric=rule.metric,
         population=ALL,
         candidate=policy.candidate,
         baseline=CHAMPION,
-        result=artifact_noninferiority(candidate, champion, margin=rule.margin, alpha=policy.alpha),
+        result=artifact_noninferiority(candidate[0], champion[0], margin=rule.margin, alpha=policy.level),
+        variation=measure_variation(candidate, champion),
     )
 
 

@@ -16,6 +16,8 @@ from rsa_ops.gates.policy import Policy, Question, questions
 from rsa_ops.models.task import Task
 from rsa_ops.stages.arm_rows import ArmRows, base_rows, gather, slices_of
 from rsa_ops.stages.benchmark import Scored, score_base
+from rsa_ops.stages.config import PRIMARY
+from rsa_ops.stages.design import count_look, locked_design, require_design
 from rsa_ops.stages.drops import BASE, NO_BASE_HEAD, NO_BASE_SCORES, NO_FULL_ARM, Reference, worst_slice_drops
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.validate import Data
@@ -26,11 +28,11 @@ from rsa_ops.stats import (
     bootstrap_metric,
     macro_f1,
     mean_estimate,
+    measure_variation,
     noninferiority,
 )
 
 RECORD = "comparison.json"
-PRIMARY: dict[Task, str] = {"classification": "accuracy", "generation": "chrf"}
 SLICE_MARGIN = 0.10
 """Below what size a slice is not assessable where no rule of the policy says: that for a 10-point margin."""
 BOOTSTRAP_DRAWS = 1000
@@ -38,18 +40,22 @@ BOOTSTRAP_SEED = 20261124
 
 
 def compare(run: Run, data: Data, scores: tuple[Scored, ...]) -> Comparison:
-    """Compare the arms of the grid.
+    """Compare the arms of the grid, by the design that was locked before they were trained.
 
     Raises:
-        MissingError: a cell of the grid has no scores. IntegrityError: equal artifacts on both sides,
-        different test data, NaN.
+        MissingError: a cell of the grid has no scores, or the design is gone. IntegrityError: equal artifacts on
+        both sides, different test data, NaN, another comparison than the locked one, more looks than declared.
     """
     run.progress.stage("compare", f"{run.policy.candidate} against {', '.join(run.policy.arms)}")
+    design = locked_design(run)
     _require_full_grid(run, scores)
     arms = gather(scores)
-    comparison = compare_arms(
+    look = count_look(run, design, [digest for arm in arms for digest in arm.digests])
+    compared = compare_arms(
         arms, run.policy, run.config.task, data.validation.split("test").digest, _references(run, data, arms)
     )
+    comparison = compared.model_copy(update={"design_digest": design.digest(), "look": look})
+    require_design(design, comparison)
     run.keep(comparison, RECORD)
     return comparison
 
@@ -82,7 +88,7 @@ def compare_arms(
     contrasts = [contrast for question in asked for contrast in _contrasts(question, policy, by_name, task)]
     slice_margin = min((question.margin for question in asked if question.on_slices), default=SLICE_MARGIN)
     large_enough = {
-        name: assessable(len(examples), slice_margin, policy.alpha)
+        name: assessable(len(examples), slice_margin, policy.level)
         for name, examples in slices_of(by_name[policy.candidate]).items()
     }
     return Comparison(
@@ -91,7 +97,7 @@ def compare_arms(
         primary_metric=PRIMARY[task],
         test_digest=test_digest,
         examples=by_name[policy.candidate].matrix("score").values.shape[1],
-        arms=tuple(_summary(arm, task, large_enough) for arm in arms),
+        arms=tuple(_summary(arm, task, large_enough, max(0.95, 1 - 2 * policy.level)) for arm in arms),
         contrasts=tuple(contrasts),
         drops=worst_slice_drops(arms, references, large_enough),
     )
@@ -115,17 +121,17 @@ def _require_distinct(arms: Sequence[ArmRows]) -> None:
 def _contrasts(question: Question, policy: Policy, arms: Mapping[str, ArmRows], task: Task) -> list[Contrast]:
     candidate, baseline = arms[policy.candidate], arms[question.against]
     if question.metric == "macro_f1" and not question.on_slices:
-        return [_macro_f1_contrast(question, candidate, baseline, policy.alpha)]
+        return [_macro_f1_contrast(question, candidate, baseline, policy.level)]
     populations: dict[str, frozenset[str] | None] = {ALL: None}
     if question.on_slices:
         populations = {
             name: examples
             for name, examples in slices_of(candidate).items()
-            if assessable(len(examples), question.margin, policy.alpha)
+            if assessable(len(examples), question.margin, policy.level)
         }
     column = score_column(question.metric, task)
     return [
-        _mean_contrast(question, candidate, baseline, column, policy.alpha, population, examples)
+        _mean_contrast(question, candidate, baseline, column, policy.level, population, examples)
         for population, examples in populations.items()
     ]
 
@@ -149,6 +155,7 @@ def _mean_contrast(
         candidate=candidate.arm,
         baseline=baseline.arm,
         result=noninferiority(sides[0].values, sides[1].values, margin=question.margin, alpha=alpha),
+        variation=measure_variation(sides[0].values, sides[1].values),
     )
 
 
@@ -167,13 +174,17 @@ def _macro_f1_contrast(question: Question, candidate: ArmRows, baseline: ArmRows
     )
 
 
-def _summary(arm: ArmRows, task: Task, large_enough: Mapping[str, bool]) -> ArmSummary:
+def _summary(arm: ArmRows, task: Task, large_enough: Mapping[str, bool], confidence: float) -> ArmSummary:
     matrix = arm.matrix("score")
     conditions = sorted(set(arm.rows.get("condition", [])) - {CLEAN})
+
+    def mean(scores: Matrix) -> Estimate:
+        return mean_estimate(scores.values, confidence, bounded=True)
+
     slices = tuple(
         SliceScore(
             slice=name,
-            score=mean_estimate(score_matrix(arm.only(examples), "score", name).values, bounded=True),
+            score=mean(score_matrix(arm.only(examples), "score", name)),
             assessable=large_enough[name],
         )
         for name, examples in slices_of(arm).items()
@@ -182,25 +193,28 @@ def _summary(arm: ArmRows, task: Task, large_enough: Mapping[str, bool]) -> ArmS
         arm=arm.arm,
         seeds=matrix.seeds,
         artifact_digests=arm.digests,
-        metrics=_metrics(arm, matrix, task),
-        robustness={name: mean_estimate(arm.matrix("score", name).values, bounded=True) for name in conditions},
+        metrics={name: mean(arm.matrix(column)) for name, column in _columns(arm, task).items()}
+        | _macro_f1_metric(arm, task, confidence),
+        robustness={name: mean(arm.matrix("score", name)) for name in conditions},
         slices=slices,
         latency_ms=arm.latency_ms,
         forgetting=arm.forgetting,
     )
 
 
-def _metrics(arm: ArmRows, matrix: Matrix, task: Task) -> dict[str, Estimate]:
+def _columns(arm: ArmRows, task: Task) -> dict[str, str]:
+    """Metrics that are means over examples -> their column."""
+    if task == "classification":
+        return {PRIMARY[task]: "score"}
+    return {name.removeprefix(SCORE_PREFIX): name for name in arm.clean.columns if name.startswith(SCORE_PREFIX)}
+
+
+def _macro_f1_metric(arm: ArmRows, task: Task, confidence: float) -> dict[str, Estimate]:
     if task == "generation":
-        columns = [name for name in arm.clean.columns if name.startswith(SCORE_PREFIX)]
-        return {
-            name.removeprefix(SCORE_PREFIX): mean_estimate(arm.matrix(name).values, bounded=True)
-            for name in columns
-        }
-    f1 = bootstrap_metric(
-        _macro_f1(arm, _label_codes(arm)), rng=np.random.default_rng(BOOTSTRAP_SEED), draws=BOOTSTRAP_DRAWS
-    )
-    return {"accuracy": mean_estimate(matrix.values, bounded=True), "macro_f1": f1}
+        return {}
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    metric = _macro_f1(arm, _label_codes(arm))
+    return {"macro_f1": bootstrap_metric(metric, rng=rng, draws=BOOTSTRAP_DRAWS, confidence=confidence)}
 
 
 def score_column(metric: str, task: Task) -> str:

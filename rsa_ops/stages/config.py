@@ -18,6 +18,8 @@ from rsa_ops.models.task import ModelConfig, Task
 from rsa_ops.training.config import TrainConfig
 
 PIPELINE_FILE = "pipeline.yaml"
+PRIMARY: dict[Task, str] = {"classification": "accuracy", "generation": "chrf"}
+"""The metric that an example's score is, by task."""
 
 
 class ExecutionConfig(Value):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
+from rsa_ops.core.design import ComparisonDesign
 from rsa_ops.core.verdict import Evidence, Verdict
-from rsa_ops.files import write_text
+from rsa_ops.files import read_record, write_text
 from rsa_ops.gates.decide import decide
 from rsa_ops.reporting.junit import verdict_junit
 from rsa_ops.reporting.markdown import verdict_markdown
 from rsa_ops.stages.benchmark import Scored
 from rsa_ops.stages.champion import Champion, champion_contrasts, find_champion, released
 from rsa_ops.stages.compare import RECORD as COMPARISON
+from rsa_ops.stages.design import DESIGN
+from rsa_ops.stages.design import RECORD as DESIGN_RECORD
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.train import Trained
 from rsa_ops.stages.validate import Data
@@ -45,6 +48,8 @@ def gate(
         champion_digest=champion.version.digest if champion is not None else None,
         test_digest=data.validation.split("test").digest,
         locked_policy_digest=run_tag(run.store, run.run_id, "policy.sha256"),
+        design=read_record(ComparisonDesign, run.results / DESIGN_RECORD),
+        locked_design_digest=run_tag(run.store, run.run_id, DESIGN),
     )
     verdict = decide(run.policy, evidence)
     keep_verdict(run, verdict, comparison, tco)

@@ -12,6 +12,7 @@ from pathlib import Path
 from rsa_ops.config import read_config
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
+from rsa_ops.core.design import ComparisonDesign
 from rsa_ops.core.digest import Digest
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.run_record import RunRecord
@@ -22,6 +23,7 @@ from rsa_ops.files import read_record
 from rsa_ops.gates.decide import decide
 from rsa_ops.gates.policy import CHAMPION, Policy
 from rsa_ops.stages.champion import champion_contrast
+from rsa_ops.stages.design import RECORD as DESIGN_RECORD
 from rsa_ops.stages.report import all_records, optional_record
 from rsa_ops.stages.validate import RUN_RECORD
 from rsa_ops.tracking.registry import Version, by_alias, registered_name
@@ -50,6 +52,7 @@ def gate_alone(candidate: str, policy_file: Path, champion: str | None, store_ur
     with _results(candidate, store_uri) as folder:
         record = read_record(RunRecord, folder / RUN_RECORD)
         comparison = read_record(Comparison, folder / "comparison.json")
+        design = read_record(ComparisonDesign, folder / DESIGN_RECORD)
         measured = all_records(Measurements, folder / "measurements")
         tco = optional_record(Tco, folder / "tco.json")
     ours = _released(policy, record, measured)
@@ -68,6 +71,8 @@ def gate_alone(candidate: str, policy_file: Path, champion: str | None, store_ur
         champion_digest=version.digest if version is not None else None,
         test_digest=record.test_digest,
         locked_policy_digest=record.policy_digest,
+        design=design,
+        locked_design_digest=record.design_digest,
     )
     return Judged(decide(policy, evidence), comparison, tco)
 

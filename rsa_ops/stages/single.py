@@ -11,6 +11,7 @@ from rsa_ops.core.benchmark import CellScores
 from rsa_ops.core.cell import Cell
 from rsa_ops.core.comparison import ALL, ArmSummary, Comparison, Contrast
 from rsa_ops.core.costs import Tco
+from rsa_ops.core.design import ComparisonDesign
 from rsa_ops.core.digest import Digest
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.validation import Validation
@@ -27,8 +28,9 @@ from rsa_ops.models.base import resolve_base
 from rsa_ops.models.trained import read_spec
 from rsa_ops.stages.benchmark import benchmark_task
 from rsa_ops.stages.config import PipelineConfig, read_pipeline
+from rsa_ops.stages.design import require_design
 from rsa_ops.stages.train import train_task
-from rsa_ops.stats import artifact_noninferiority, mean_estimate, noninferiority
+from rsa_ops.stats import artifact_noninferiority, mean_estimate, measure_variation, noninferiority
 from rsa_ops.training.cell import train_cell
 
 
@@ -76,16 +78,40 @@ def benchmark_alone(place: Path, model: Path, data: Path, out: Path, progress: P
         return benchmark_cell(job, folder, lambda share, words: progress.update(spec.cell.name, share, words))
 
 
-def compare_alone(candidate: Path, baseline: Path, *, margin: float, alpha: float) -> Comparison:
+def compare_alone(
+    candidate: Path, baseline: Path, *, margin: float | None, alpha: float | None, design: Path | None = None
+) -> Comparison:
     """Compare two tables with `example_id`, `seed`, `score`.
 
     With two or more seeds on both sides, procedures are compared (seeds and examples random); with one on
-    each, two artifacts.
+    each, two artifacts. Margin and alpha come from `design`, a file that `rsa-ops plan --write` wrote, where one is
+    given; alpha is 0.05 where nothing says.
 
     Raises:
-        UsageError: margin or alpha out of range, one seed on one side only.
-        IntegrityError: the same file twice, holes, NaN, different examples.
+        UsageError: no margin, margin or alpha out of range, one seed on one side only.
+        IntegrityError: the same file twice, holes, NaN, different examples, another comparison than the design's.
     """
+    if design is None:
+        return _compare_tables(candidate, baseline, margin, 0.05 if alpha is None else alpha)
+    planned = read_record(ComparisonDesign, design)
+    if len(planned.margins) != 1:
+        raise UsageError(
+            f"{design} asks {len(planned.margins)} questions; two tables answer one",
+            hint="`rsa-ops plan --write` writes a design for two tables; `rsa-ops run` keeps to that of a policy.",
+        )
+    made = _compare_tables(
+        candidate,
+        baseline,
+        planned.margins[0].margin if margin is None else margin,
+        planned.alpha if alpha is None else alpha,
+    ).model_copy(update={"design_digest": planned.digest()})
+    require_design(planned, made)
+    return made
+
+
+def _compare_tables(candidate: Path, baseline: Path, margin: float | None, alpha: float) -> Comparison:
+    if margin is None:
+        raise UsageError("no margin is given", hint="Give --margin, the loss you are ready to accept, or --design.")
     if not margin > 0 or not 0 < alpha < 0.5:
         raise UsageError(f"margin must be above 0 and alpha between 0 and 0.5; found {margin:g} and {alpha:g}")
     sides = [(name, path, _one_arm(path)) for name, path in (("candidate", candidate), ("baseline", baseline))]
@@ -112,7 +138,14 @@ def compare_alone(candidate: Path, baseline: Path, *, margin: float, alpha: floa
             _summary(name, side[2], digest) for (name, *_), side, digest in zip(sides, sides, digests, strict=True)
         ),
         contrasts=(
-            Contrast(metric="score", population=ALL, candidate="candidate", baseline="baseline", result=result),
+            Contrast(
+                metric="score",
+                population=ALL,
+                candidate="candidate",
+                baseline="baseline",
+                result=result,
+                variation=measure_variation(ours, theirs),
+            ),
         ),
         drops=(),
     )

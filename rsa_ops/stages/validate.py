@@ -15,6 +15,7 @@ from rsa_ops.data.validate import validate as validate_data
 from rsa_ops.execution.cached_map import Item, cached_map
 from rsa_ops.execution.key import content_key
 from rsa_ops.files import read_record
+from rsa_ops.stages.design import DESIGN, TEST, write_design
 from rsa_ops.stages.run import Run
 from rsa_ops.tracking.runs import CellLog, RunFacts, log_files
 
@@ -38,7 +39,8 @@ def split_file(data: Path, name: str) -> Path:
 def validate(run: Run) -> Data:
     """Validate the data of the pipeline, or take the result of an earlier run on the same bytes.
 
-    The digests of policy and test split are written to the run before anything is trained.
+    The digests of policy, test split and the design of the comparison are written to the run before anything is
+    trained.
 
     Raises:
         DataRefused: a check of severity `refuse` found something.
@@ -60,12 +62,13 @@ def validate(run: Run) -> Data:
     for finding in validation.findings:
         run.progress.note(f"{finding.severity}: {finding.check}: {finding.message}")
     require_valid(validation)
-    _lock(run, validation)
+    _lock(run, validation, result.folder)
     return Data(result.folder, validation)
 
 
-def _lock(run: Run, validation: Validation) -> None:
-    """Write policy and test set down while no score exists."""
+def _lock(run: Run, validation: Validation, folder: Path) -> None:
+    """Write policy, test set and design down while no score exists."""
+    design = write_design(run, validation, folder)
     record = RunRecord(
         pipeline=run.config.name,
         task=run.config.task,
@@ -74,13 +77,14 @@ def _lock(run: Run, validation: Validation) -> None:
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         release_seed=run.config.released_seed,
         policy_digest=run.policy.digest(),
+        design_digest=design.digest(),
         test_digest=validation.split("test").digest,
         data_digest=validation.fingerprint,
         settings_note=run.config.settings_note,
         mlflow_hint=run.mlflow_command,
     )
     run.keep(record, RUN_RECORD)
-    run.tag({"test.sha256": record.test_digest, "policy.sha256": record.policy_digest})
+    run.tag({TEST: record.test_digest, "policy.sha256": record.policy_digest, DESIGN: record.design_digest})
 
 
 def _work(task: Any, folder: Path, progress: Any) -> None:

@@ -4,6 +4,7 @@ Two questions, two functions. *Method*: does this way of training lose more than
 examples are both random and crossed: `noninferiority`. *Artifact*: does this checkpoint lose more than the
 margin against that one? Only the examples are random: `artifact_noninferiority`. Metrics that are no mean
 over examples go through `bootstrap_difference`, with the same crossing; slices through `compare_slices`.
+`plan_comparison` says how many seeds and examples either question needs before anything is trained.
 
 A third question, of a live rollout that is looked at as often as one likes: does the challenger harm? `EProcess`,
 `BernoulliEProcess` and `BettingEProcess` are exact, `ConfidenceSequence` is asymptotic, `SampleRatio` checks the
@@ -32,6 +33,7 @@ from rsa_ops.stats.families import (
 )
 from rsa_ops.stats.guardrails import Action, Guardrail, RolloutDecision, decide_rollout
 from rsa_ops.stats.inputs import aligned
+from rsa_ops.stats.plan import plan_comparison
 from rsa_ops.stats.proportions import (
     Significance,
     bonett_price_interval,
@@ -42,6 +44,7 @@ from rsa_ops.stats.proportions import (
 from rsa_ops.stats.running_moments import Moments
 from rsa_ops.stats.sample_ratio import SampleRatio
 from rsa_ops.stats.slices import assessable, examples_needed_for_margin, zero_event_bound
+from rsa_ops.stats.variation import measure_variation, pilot_variation
 from rsa_ops.stats.weighted import calibration, corpus_chrf, from_sums, macro_f1, weighted_mean, worst_slice_mean
 
 __all__ = [
@@ -80,9 +83,12 @@ __all__ = [
     "macro_f1",
     "mcnemar_mid_p",
     "mean_estimate",
+    "measure_variation",
     "multi_bootstrap",
     "newcombe_interval",
     "noninferiority",
+    "pilot_variation",
+    "plan_comparison",
     "power_of_each",
     "slices_by",
     "tango_interval",

@@ -179,3 +179,26 @@ def find_run(store: Store, tags: Mapping[str, str]) -> str | None:
             [store.experiment_id], f"attributes.status = 'FINISHED' and {condition}", max_results=1
         )
     return str(found[0].info.run_id) if found else None
+
+
+def tag_values(store: Store, name: str, where: Mapping[str, str]) -> tuple[str, ...]:
+    """The different values of our tag `name` among the runs that carry the tags `where`, oldest run first."""
+    wanted = {**where, name: "%"}
+    condition = " and ".join(
+        f"tags.`rsa.{key}` {'LIKE' if key == name else '='} '{value}'" for key, value in wanted.items()
+    )
+    found: dict[str, None] = {}
+    token: str | None = None
+    with store_errors(store.uri):
+        while True:
+            page = store.client.search_runs(
+                [store.experiment_id],
+                condition,
+                max_results=_BATCH,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            found |= dict.fromkeys(str(run.data.tags[f"rsa.{name}"]) for run in page)
+            token = page.token
+            if not token:
+                return tuple(found)

@@ -160,7 +160,7 @@ def test_nothing_is_left_for_later() -> None:
     assert [str(path) for path in PACKAGE.rglob("*.py") if left.search(path.read_text("utf-8"))] == []
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["train"], ["gate"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["train"], ["gate"], ["plan"]])
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys\nfrom rsa_ops.cli.main import main\n"

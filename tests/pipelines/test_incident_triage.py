@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from rsa_ops.core.design import ComparisonDesign
 from rsa_ops.errors import ExitCode
 
 from .conftest import RSA_OPS, edited_copy, environment, run_cli
@@ -35,6 +37,7 @@ GENEROUS = {
 }
 RECORDS = (
     "run.json",
+    "design.json",
     "validation.json",
     "comparison.json",
     "tco.json",
@@ -139,6 +142,21 @@ def test_the_policy_was_locked_before_training(first: subprocess.CompletedProces
     assert locked["test_digest"] == verdict["test_digest"]
 
 
+def test_the_comparison_is_the_one_that_was_designed_before_training(
+    first: subprocess.CompletedProcess[str], home: Path
+) -> None:
+    design, comparison = record(home, "design.json"), record(home, "comparison.json")
+    found = ComparisonDesign.from_json(json.dumps(design), "design.json")
+    assert record(home, "run.json")["design_digest"] == comparison["design_digest"] == found.digest()
+    assert (found.seeds, found.examples) == ((1, 2), 60)
+    assert {(entry.metric, entry.against) for entry in found.margins} == {
+        ("accuracy", "full"),
+        ("macro_f1", "lora"),
+        ("accuracy", "champion"),
+    }
+    assert comparison["look"] == 1
+
+
 @pytest.fixture(scope="module")
 def second(first: subprocess.CompletedProcess[str], home: Path) -> tuple[subprocess.CompletedProcess[str], float]:
     start = time.monotonic()
@@ -154,6 +172,7 @@ def test_a_second_run_trains_nothing_and_says_the_same(
     assert json.loads(done.stdout)["sentence"] == record(home, "verdict.json")["sentence"]
     assert "to compute" not in done.stderr
     assert "is the champion already" in done.stderr
+    assert record(home, "comparison.json")["look"] == 1, "the same artifacts by the same design are the same look"
 
 
 def test_the_gate_alone_refuses_a_candidate_that_is_the_champion(
@@ -194,6 +213,29 @@ def test_a_changed_policy_is_refused_by_the_gate(
     assert "locked" in done.stdout
 
 
+def test_a_design_changed_after_the_fact_is_refused_by_the_gate(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    shutil.copytree(home / "work" / "results", home / "changed")
+    file = home / "changed" / "design.json"
+    file.write_text(file.read_text().replace('"examples": 60', '"examples": 61'))
+    done = run_cli("gate", "--candidate", "changed", "--policy", "pipeline/policy.yaml", cwd=home)
+    assert done.returncode == ExitCode.INTEGRITY, done.stdout
+    assert "locked" in done.stdout
+    file.unlink()
+    done = run_cli("gate", "--candidate", "changed", "--policy", "pipeline/policy.yaml", cwd=home)
+    assert done.returncode == ExitCode.MISSING
+
+
+def test_a_pilot_run_plans_the_next_one(second: tuple[subprocess.CompletedProcess[str], float], home: Path) -> None:
+    words = ("plan", "--margin", "0.1", "--pilot", "work/results/comparison.json", "--json")
+    done = run_cli(*words, cwd=home)
+    assert done.returncode == ExitCode.DONE, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["variation"]["source"] == "pilot: accuracy, rsa against full, 2 seeds x 60 examples"
+    assert plan["cautious"]["seed_sd"] >= plan["method"]["seed_sd"]
+
+
 def test_a_new_seed_trains_only_its_own_cells_and_meets_the_champion(
     second: tuple[subprocess.CompletedProcess[str], float], home: Path
 ) -> None:
@@ -210,3 +252,15 @@ def test_a_new_seed_trains_only_its_own_cells_and_meets_the_champion(
     verdict = json.loads(done.stdout)
     assert verdict["champion_digest"] is not None
     assert "is now the champion" in done.stderr
+    assert record(home, "comparison.json")["look"] == 2
+
+
+def test_more_looks_than_the_policy_declares_end_with_exit_6(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    file = home / "pipeline" / "policy.yaml"
+    file.write_text(file.read_text() + "looks: 1\n")
+    done = run_cli("run", "pipeline", "--work", "work", cwd=home)
+    assert done.returncode == ExitCode.INTEGRITY, done.stderr
+    assert "the policy declares 1" in done.stderr
+    assert not (home / "work" / "results" / "comparison.json").exists()

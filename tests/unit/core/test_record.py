@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from rsa_ops.core import benchmark, comparison, costs, measurements, run_record, validation, verdict
+from rsa_ops.core import benchmark, comparison, costs, design, measurements, plan, run_record, validation, verdict
 from rsa_ops.core.cell import Cell
 from rsa_ops.core.money import Money
 from rsa_ops.core.record import Record
@@ -55,8 +55,8 @@ SAMPLES = st.builds(
 )
 ONE = Sample(name="a", count=1, share=0.5, price=Decimal("1.10"), cells=(Cell(arm="rsa", seed=1),))
 RECORDS = (
-    benchmark.BaseScores, benchmark.CellScores, comparison.Comparison, costs.Tco, measurements.Measurements,
-    run_record.RunRecord, validation.Validation, verdict.Verdict,
+    benchmark.BaseScores, benchmark.CellScores, comparison.Comparison, costs.Tco, design.ComparisonDesign,
+    measurements.Measurements, plan.ComparisonPlan, run_record.RunRecord, validation.Validation, verdict.Verdict,
     EProcess, BernoulliEProcess, BettingEProcess, ConfidenceSequence, SampleRatio, RolloutDecision,
 )  # fmt: skip
 

@@ -91,3 +91,31 @@ def test_the_questions_are_what_the_comparison_must_ask() -> None:
         Question("macro_f1", "lora", 0.03, on_slices=False),
         Question("accuracy", "full", 0.05, on_slices=True),
     )
+
+
+def test_a_relative_margin_is_a_share_of_a_fixed_reference() -> None:
+    relative = loaded(YAML.replace("margin: 0.02", "margin: {share: 0.02, of: 0.86}"))
+    assert questions(relative)[0].margin == 0.0172
+    assert relative.digest() == loaded(YAML.replace("margin: 0.02", "margin: 0.0172")).digest()
+
+
+@pytest.mark.parametrize(
+    "margin",
+    ["{share: 0.02, of: full}", "{share: 0.02, of: baseline}", "{share: 0.02}", "{share: -0.02, of: 0.86}",
+     "{share: true, of: 0.86}", "{share: 0.02, of: 0.86, from: full}", "{share: .nan, of: 0.86}"],
+)  # fmt: skip
+def test_a_margin_is_never_taken_from_the_observed_baseline(margin: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(YAML.replace("margin: 0.02", f"margin: {margin}"))
+    assert "the observed baseline moves" in str(caught.value) or "finite" in str(caught.value)
+
+
+def test_declared_looks_share_alpha_and_are_part_of_the_digest() -> None:
+    twice = loaded(YAML + "looks: 2\n")
+    assert (twice.level, loaded(YAML).level) == (0.025, 0.05)
+    assert twice.digest() != loaded(YAML).digest()
+    assert Policy.from_json(twice.to_json(), "policy.json") == twice
+
+
+def test_a_policy_from_before_there_were_looks_keeps_its_digest() -> None:
+    assert "looks" not in loaded(YAML).model_dump(mode="json")
