@@ -10,6 +10,34 @@ import typer
 from rsa_ops.cli.output import AsJson, print_lines, print_record, table_console
 from rsa_ops.errors import ExitCode
 
+Number = float | None
+Margin = Annotated[float, typer.Option(help="The loss that is still acceptable, in units of the score.")]
+Reference = Annotated[Number, typer.Option(help="A fixed reference score; the margin is then a share of it.")]
+Discordance = Annotated[
+    Number, typer.Option(help="Share of examples that exactly one of two models, one of each arm, has right.")
+]
+ExampleSd = Annotated[
+    Number, typer.Option(help="For other scores: SD over examples of the difference of two such models.")
+]
+Repeatable = Annotated[
+    Number,
+    typer.Option(help="1 - (how often two seeds of one arm disagree) / discordance. Default 1, the dearest."),
+]
+SeedSd = Annotated[
+    Number, typer.Option(help="SD over seeds of an arm's mean score. Without it: one checkpoint each.")
+]
+PilotFile = Annotated[Path | None, typer.Option(help="A comparison.json to take these numbers from.")]
+Metric = Annotated[str | None, typer.Option(help="Metric of the pilot. Default: its primary metric.")]
+Against = Annotated[str | None, typer.Option(help="Baseline of the pilot. Default: its first.")]
+Power = Annotated[float, typer.Option(help="Chance that all rules hold where the truth is as believed.")]
+Alpha = Annotated[float, typer.Option(help="One-sided error rate.")]
+Truth = Annotated[float, typer.Option(help="Candidate minus baseline, as believed.")]
+Guardrails = Annotated[int, typer.Option(help="How many other rules must hold as well.")]
+Looks = Annotated[int, typer.Option(help="How often this test set will be compared on.")]
+Seeds = Annotated[int | None, typer.Option(help="Seeds per arm at hand.")]
+Examples = Annotated[int | None, typer.Option(help="Test examples at hand.")]
+Write = Annotated[Path | None, typer.Option(help="Write the design for `rsa-ops compare --design` here.")]
+
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
@@ -17,63 +45,49 @@ def add_to(app: typer.Typer) -> None:
 
 
 def plan(
-    margin: Annotated[float, typer.Option(help="The loss that is still acceptable, in units of the score.")],
-    relative_to: Annotated[
-        float | None, typer.Option(help="A fixed reference score; the margin is then a share of it.")
-    ] = None,
-    discordance: Annotated[
-        float | None, typer.Option(help="Share of examples that exactly one of two models has right.")
-    ] = None,
-    example_sd: Annotated[
-        float | None, typer.Option(help="For other scores: SD over examples of the difference of two models.")
-    ] = None,
-    repeatable: Annotated[
-        float | None,
-        typer.Option(help="1 - (how often two seeds of one arm disagree) / discordance. Default 1, the dearest."),
-    ] = None,
-    seed_sd: Annotated[
-        float | None, typer.Option(help="SD over seeds of an arm's mean score. Without: one checkpoint each.")
-    ] = None,
-    pilot: Annotated[Path | None, typer.Option(help="A comparison.json to take these numbers from.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Metric of the pilot. Default: its primary metric.")] = None,
-    against: Annotated[str | None, typer.Option(help="Baseline of the pilot. Default: its first.")] = None,
-    power: Annotated[float, typer.Option(help="Chance that all rules hold where the truth is as believed.")] = 0.8,
-    alpha: Annotated[float, typer.Option(help="One-sided error rate.")] = 0.05,
-    true_difference: Annotated[float, typer.Option(help="Candidate minus baseline, as believed.")] = 0.0,
-    guardrails: Annotated[int, typer.Option(help="How many other rules must hold as well.")] = 0,
-    looks: Annotated[int, typer.Option(help="How often this test set will be compared on.")] = 1,
-    seeds: Annotated[int | None, typer.Option(help="Seeds per arm at hand.")] = None,
-    examples: Annotated[int | None, typer.Option(help="Test examples at hand.")] = None,
-    write: Annotated[
-        Path | None, typer.Option(help="Write the design for `rsa-ops compare --design` here.")
-    ] = None,
+    margin: Margin,
+    relative_to: Reference = None,
+    discordance: Discordance = None,
+    example_sd: ExampleSd = None,
+    repeatable: Repeatable = None,
+    seed_sd: SeedSd = None,
+    pilot: PilotFile = None,
+    metric: Metric = None,
+    against: Against = None,
+    power: Power = 0.8,
+    alpha: Alpha = 0.05,
+    true_difference: Truth = 0.0,
+    guardrails: Guardrails = 0,
+    looks: Looks = 1,
+    seeds: Seeds = None,
+    examples: Examples = None,
+    write: Write = None,
     as_json: AsJson = False,
 ) -> int:
     """Say how many seeds and examples show "not worse by the margin", and which of them to add.
 
     Exit 0 also where nothing in reach would: the answer says so.
     """
-    from rsa_ops.reporting.planning import plan_tables
     from rsa_ops.stages.plan import Pilot, plan_alone, write_skeleton
 
-    found = plan_alone(
-        {
-            "margin": margin if relative_to is None else margin * relative_to,
-            "power": power,
-            "alpha": alpha,
-            "true_difference": true_difference,
-            "guardrails": guardrails,
-            "looks": looks,
-            "seeds": seeds,
-            "examples": examples,
-        },
-        {"discordance": discordance, "example_sd": example_sd, "repeatable": repeatable, "seed_sd": seed_sd},
-        Pilot(pilot, metric, against) if pilot is not None else None,
-    )
+    goal = {
+        "margin": margin if relative_to is None else margin * relative_to,
+        "power": power,
+        "alpha": alpha,
+        "true_difference": true_difference,
+        "guardrails": guardrails,
+        "looks": looks,
+        "seeds": seeds,
+        "examples": examples,
+    }
+    varies = {"discordance": discordance, "example_sd": example_sd, "repeatable": repeatable, "seed_sd": seed_sd}
+    found = plan_alone(goal, varies, Pilot(pilot, metric, against) if pilot is not None else None)
     design = write_skeleton(found, write) if write is not None else None
     if as_json:
         print_record(found)
         return int(ExitCode.DONE)
+    from rsa_ops.reporting.planning import plan_tables
+
     plan_tables(table_console(), found)
     if design is not None:
         print_lines(f"wrote {write}, digest {design.digest()}")
