@@ -187,7 +187,27 @@ def pilots() -> Table:
     return ["planned with", "80 % or more, or told to add seeds", "median power", "worst tenth below"], rows
 
 
+def sequential() -> Table:
+    """False stops of harmless rollouts, and how soon a doubled rate is found."""
+    rows = load("rows", "stats_sequential")
+    harmless = [row for row in rows if row["cell"] == "no harm, 50/50 blocks" and row["challenger"] is not None]
+    found = {row["method"]: row for row in rows if row["cell"] == "harm" and row["challenger"] == 0.02}
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in harmless):
+        stops = [percent(100 * row["stopped"]) for row in harmless if row["method"] == method]
+        doubled = found.get(method)
+        soon = (
+            ["", ""]
+            if doubled is None
+            else [percent(100 * doubled["stopped_by_3000"]), f"{doubled['median_units']:,}"]
+        )
+        lines.append([method, *stops, *soon])
+    head = ["way of looking", *(f"false stop, {rate} bad" for rate in ("10 %", "1 %", "0.2 %"))]
+    return [*head, "1 % doubled, found by 3,000 a side", "median, units a side"], lines
+
+
 TABLES: dict[str, Callable[[], Table]] = {
+    "sequential": sequential,
     "ways": ways,
     "crossed": crossed,
     "normal": normal,
