@@ -64,8 +64,8 @@ class ArmSummary(Value):
 class Contrast(Value):
     """Candidate against one baseline, on one metric and one population (`all` or a slice).
 
-    `variation` is what the next comparison can be planned from; None where the metric is no mean over examples, or
-    no example differs.
+    `variation` is what the next comparison can be planned from; None where the metric is no mean over examples,
+    examples come in groups (then `result`, which knows of them, is planned from), or no example differs.
     """
 
     metric: str
@@ -87,7 +87,8 @@ class Comparison(Record):
 
     Version 3 added `variation` to the contrasts, and: `design_digest`, which names the design that the comparison
     keeps to, None where two tables were compared without one; `look`, which one of the different comparisons on
-    this test set this is, from 1, counted in its MLflow experiment, None where nobody counted.
+    this test set this is, from 1, counted in its MLflow experiment, None where nobody counted; `groups`, how many
+    groups the test examples come in, None where each is a draw of its own.
     """
 
     schema_: Literal["rsa_ops/comparison/v3"] = Field(default="rsa_ops/comparison/v3", alias="schema")
@@ -102,6 +103,7 @@ class Comparison(Record):
     drops: tuple[WorstSliceDrop, ...]
     design_digest: Digest | None = None
     look: int | None = None
+    groups: int | None = None
 
     def arm(self, name: str) -> ArmSummary | None:
         """The summary of one arm, or None."""

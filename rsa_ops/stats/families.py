@@ -10,6 +10,7 @@ within examples.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +22,7 @@ from rsa_ops.core.slices import SliceDifference, SlicesResult, WorstSlice
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.stats.artifact import artifact_noninferiority
 from rsa_ops.stats.crossed import noninferiority
-from rsa_ops.stats.inputs import Sampling, Scores, all_finite, as_table, labels_of, sampling
+from rsa_ops.stats.inputs import Codes, Sampling, Scores, all_finite, as_table, labels_of, sampling
 from rsa_ops.stats.judge import loss_of
 from rsa_ops.stats.slices import examples_needed_for_margin
 
@@ -78,17 +79,8 @@ def compare_slices(
     large = {name: mask for name, mask in slices.items() if _draws(how, mask) >= max(2, needed)}
 
     def ask(mask: NDArray[np.bool_], level: float) -> PairedResult:
-        first, second = ours[:, mask], theirs[:, mask]
-        joined = None if how.codes is None else how.codes[mask]
-        if len(ours) == len(theirs) == 1:
-            found = artifact_noninferiority(first[0], second[0], margin=loss, alpha=level, groups=joined)
-        else:
-            found = noninferiority(
-                first, second, margin=loss, alpha=level, paired_seeds=paired_seeds, groups=joined
-            )
-        if found.answer is Answer.INVALID:
-            raise IntegrityError(f"the slices cannot be compared: {found.reason}")
-        return found
+        terms = _Terms(loss, level, paired_seeds, None if how.codes is None else how.codes[mask])
+        return _ask(ours[:, mask], theirs[:, mask], terms)
 
     alone = {name: ask(mask, alpha) for name, mask in large.items()}
     at_once = {name: ask(mask, alpha / len(large)) for name, mask in large.items()}
@@ -187,6 +179,27 @@ def _require_masks(slices: Masks, ours: Scores, theirs: Scores) -> None:
             raise UsageError(f"slice {name} is no mask over {ours.shape[1]} examples: {mask.dtype}, {mask.shape}")
     if not (all_finite(ours) and all_finite(theirs)):
         raise IntegrityError("a score is NaN or infinite", hint="Missing is never a number: find the cell.")
+
+
+class _Terms(NamedTuple):
+    """How one slice is judged; `groups` of its examples, or None."""
+
+    margin: float
+    alpha: float
+    paired_seeds: bool
+    groups: Codes | None
+
+
+def _ask(ours: Scores, theirs: Scores, terms: _Terms) -> PairedResult:
+    """One slice alone: two artifacts where there is one seed on both sides, else two methods."""
+    margin, alpha, paired, groups = terms
+    if len(ours) == len(theirs) == 1:
+        found = artifact_noninferiority(ours[0], theirs[0], margin=margin, alpha=alpha, groups=groups)
+    else:
+        found = noninferiority(ours, theirs, margin=margin, alpha=alpha, paired_seeds=paired, groups=groups)
+    if found.answer is Answer.INVALID:
+        raise IntegrityError(f"the slices cannot be compared: {found.reason}")
+    return found
 
 
 def _draws(how: Sampling, mask: NDArray[np.bool_]) -> int:
