@@ -19,6 +19,7 @@ from rsa_ops.stages.benchmark import Scored, score_base
 from rsa_ops.stages.config import PRIMARY
 from rsa_ops.stages.design import count_look, locked_design, require_design
 from rsa_ops.stages.drops import BASE, NO_BASE_HEAD, NO_BASE_SCORES, NO_FULL_ARM, Reference, worst_slice_drops
+from rsa_ops.stages.families import slice_families
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.validate import Data
 from rsa_ops.stats import (
@@ -93,9 +94,10 @@ def compare_arms(
         for name, examples in slices_of(by_name[policy.candidate]).items()
     }
     whole = by_name[policy.candidate].matrix("score")
+    baselines = tuple(dict.fromkeys(contrast.baseline for contrast in contrasts))
     return Comparison(
         candidate=policy.candidate,
-        baselines=tuple(dict.fromkeys(contrast.baseline for contrast in contrasts)),
+        baselines=baselines,
         primary_metric=PRIMARY[task],
         test_digest=test_digest,
         examples=len(whole.examples),
@@ -103,7 +105,22 @@ def compare_arms(
         arms=tuple(_summary(arm, task, large_enough, max(0.95, 1 - 2 * policy.level)) for arm in arms),
         contrasts=tuple(contrasts),
         drops=worst_slice_drops(arms, references, large_enough),
+        families=slice_families(
+            by_name[policy.candidate],
+            [by_name[name] for name in baselines],
+            _slice_margins(asked, baselines, PRIMARY[task], slice_margin),
+            PRIMARY[task],
+            policy.level,
+        ),
     )
+
+
+def _slice_margins(
+    asked: Sequence[Question], baselines: Sequence[str], metric: str, default: float
+) -> dict[str, float]:
+    """What a slice may lose against each baseline: as the policy asks of slices, else `default`."""
+    own = {entry.against: entry.margin for entry in asked if entry.on_slices and entry.metric == metric}
+    return {name: own.get(name, default) for name in baselines}
 
 
 def _require_full_grid(run: Run, scores: Sequence[Scored]) -> None:

@@ -162,3 +162,53 @@ def test_two_tables_with_a_group_column_are_compared_by_their_groups(tmp_path: P
 def test_a_group_column_on_one_side_only_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=r"150 groups, .* in none"):
         compare_alone(*files(tmp_path, groups=(True, False)), margin=0.1, alpha=None, design=None)
+
+
+def test_the_slices_are_recorded_as_one_family_on_the_groups() -> None:
+    found = compared(copies=COPIES, groups=True)
+    (family,) = found.families
+    assert (family.metric, family.baseline, family.result.margin) == ("accuracy", "full", 0.2)
+    assert {entry.slice: entry.assessable for entry in family.result.slices} == {
+        "region=large": True,
+        "region=small": False,
+        "class=dos": True,
+        "class=xss": True,
+    }
+    assert family.worst is not None
+    assert family.worst.slices == 3
+    assert family.result.worst is not None
+    assert (family.worst.slice, family.worst.difference) == (
+        family.result.worst.slice,
+        pytest.approx(family.result.worst.result.difference.value),
+    )
+    assert Comparison.from_json(found.to_json(), "comparison.json") == found
+
+
+def test_the_family_sees_a_harmed_slice_and_chance_does_not_explain_it() -> None:
+    arms = [table(name, copies=1, groups=False) for name in ("rsa", "full")]
+    hurt = arms[0]["label"] == "xss"
+    arms[0].loc[hurt, ["score", "prediction"]] = [0.0, "dos"]
+    rows = [
+        ArmRows(name, part, (digest_bytes(name.encode()),), {}, ())
+        for name, part in zip(("rsa", "full"), arms, strict=True)
+    ]
+    (family,) = compare_arms(rows, POLICY, "classification", digest_bytes(b"test"), {}).families
+    assert "class=xss" in family.result.harmed
+    assert "class=dos" not in family.result.harmed
+    assert family.worst is not None
+    assert (family.worst.slice, family.worst.p_value) == ("class=xss", pytest.approx(1 / 2001))
+
+
+def test_where_no_slice_is_assessable_no_worst_one_is_named() -> None:
+    rules = (NonInferiorityRule(kind="noninferiority", metric="accuracy", against="full", margin=0.1),)
+    policy = POLICY.model_copy(
+        update={"rules": (*rules, SlicesRule(**{**POLICY.rules[2].model_dump(), "margin": 0.01}))}
+    )
+    arms = [
+        ArmRows(name, table(name, copies=1, groups=False), (digest_bytes(name.encode()),), {}, ())
+        for name in ("rsa", "full")
+    ]
+    (family,) = compare_arms(arms, policy, "classification", digest_bytes(b"test"), {}).families
+    assert family.worst is None
+    assert family.result.harmed == ()
+    assert not any(entry.assessable for entry in family.result.slices)
