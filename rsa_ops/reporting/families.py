@@ -40,9 +40,9 @@ def _worst(family: SliceFamily, lowest: SliceDifference) -> str:
         return ""
     ends = (difference.value, lowest.low, lowest.high)
     value, low, high = (text.points(number, family.metric) for number in ends)
-    told = f"Lowest: {lowest.slice}, {value} [{low}, {high}], bounds for all slices at once"
+    told = f"Lowest: {lowest.slice}, {value} [{low}, {high}] (bounds for all slices at once)"
     if family.worst is None:
         return f"{told}."
     usual, p_value = text.points(family.worst.expected, family.metric), family.worst.p_value
     shown = f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
-    return f"{told}; the lowest of as many slices of equal arms is {usual} on average, this low with p = {shown}."
+    return f"{told}; were both arms the same, the lowest would be about {usual}, and this low with p = {shown}."

@@ -139,9 +139,8 @@ def compared(inputs: ReportInputs) -> tuple[Fact, ...]:
         facts.append(Fact("Candidate", c.candidate))
         facts.append(Fact("Baselines", ", ".join(c.baselines)))
         facts += _seed_facts(c)
-        groups = f" in {c.groups:,} groups" if c.groups is not None else ""
-        told = f"{c.examples:,} test examples{groups}, by {text.metric_label(c.primary_metric)}"
-        facts.append(Fact("Judged on", told))
+        told = text.examples(c.examples, c.groups).replace("examples", "test examples", 1)
+        facts.append(Fact("Judged on", f"{told}, by {text.metric_label(c.primary_metric)}"))
     if inputs.measurements:
         bases = dict.fromkeys(cell.base_model for cell in inputs.measurements)
         devices = dict.fromkeys(cell.device for cell in inputs.measurements)

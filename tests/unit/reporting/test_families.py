@@ -14,8 +14,8 @@ from rsa_ops.reporting.terminal import contrasts_plot, slice_lines
 
 WORDS = (
     "Slices against full, Accuracy: 1 surely worse than −2.0 points (Holm; 7 judged, 1 not assessable): "
-    "vector=privilege escalation. Lowest: vector=privilege escalation, −9.0 [−13.0, −5.0], bounds for all slices "
-    "at once; the lowest of as many slices of equal arms is −3.1 on average, this low with p = 0.013."
+    "vector=privilege escalation. Lowest: vector=privilege escalation, −9.0 [−13.0, −5.0] (bounds for all slices "
+    "at once); were both arms the same, the lowest would be about −3.1, and this low with p = 0.013."
 )
 
 
@@ -68,4 +68,5 @@ def test_the_report_says_how_many_groups_the_examples_come_in(inputs: ReportInpu
     grouped = inputs.comparison.model_copy(update={"groups": 120})
     page = render_report(inputs.model_copy(update={"comparison": grouped}))
     assert "590 test examples in 120 groups, by Accuracy" in page
+    assert "590 examples in 120 groups</text>" in page
     assert "590 test examples, by Accuracy" in render_report(inputs)
