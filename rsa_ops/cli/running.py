@@ -97,13 +97,14 @@ def pipelines_folder() -> Path:
 
 
 def _show(opened: Run, verdict: Verdict) -> None:
-    from rsa_ops.reporting.terminal import arms_table
+    from rsa_ops.reporting.terminal import arms_table, slice_lines
     from rsa_ops.stages.report import REPORT, read_results
 
     found = read_results(opened.results)
     console = table_console()
     if found.comparison is not None:
         arms_table(console, found.comparison, found.measurements, found.tco)
+        slice_lines(console, found.comparison)
     console.print(f"\n{verdict.sentence}\n", markup=False, highlight=False)
     print_lines(
         f"Report   {opened.results / REPORT}",

@@ -15,7 +15,11 @@ CLEAN = "clean"
 
 SLICE_PREFIX = "slice_"
 SCORE_PREFIX = "score_"
-PREDICTIONS_SCHEMA = "rsa_ops/predictions/v1"
+GROUP = "group"
+"""Which examples are one draw together (one customer, one document); "" for an example that stands alone."""
+
+PREDICTIONS_SCHEMA = "rsa_ops/predictions/v2"
+"""Written into the attributes of the table. Version 2 added `group`."""
 PREDICTION_COLUMNS = (
     "example_id",  # str, unique within (seed, condition)
     "arm",  # str
@@ -27,7 +31,8 @@ PREDICTION_COLUMNS = (
     "confidence",  # float64, probability of the predicted label; null for generation
     "latency_ms",  # float64; null where not measured
 )
-"""Then `slice_<name>` (str) and, for generation, `score_<scorer>` (float64 in [0, 1])."""
+"""Then `group` (str) where `data.columns.group` names one, `slice_<name>` (str) and, for generation,
+`score_<scorer>` (float64 in [0, 1])."""
 
 
 class GroupScore(Value):

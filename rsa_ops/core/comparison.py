@@ -11,6 +11,7 @@ from rsa_ops.core.digest import Digest
 from rsa_ops.core.estimate import Estimate, PairedResult
 from rsa_ops.core.plan import Variation
 from rsa_ops.core.record import Record, Value
+from rsa_ops.core.slices import SlicesResult, WorstSlice
 
 ALL = "all"
 
@@ -64,8 +65,8 @@ class ArmSummary(Value):
 class Contrast(Value):
     """Candidate against one baseline, on one metric and one population (`all` or a slice).
 
-    `variation` is what the next comparison can be planned from; None where the metric is no mean over examples, or
-    no example differs.
+    `variation` is what the next comparison can be planned from; None where the metric is no mean over examples,
+    examples come in groups (then `result`, which knows of them, is planned from), or no example differs.
     """
 
     metric: str
@@ -82,12 +83,27 @@ class Contrast(Value):
         return f"{self.metric}{where}, {self.candidate} against {self.baseline}"
 
 
+class SliceFamily(Value):
+    """All slices against one baseline on the primary metric, read together; it describes, the policy's rules judge.
+
+    `result`: bounds that hold for all slices at once, and which are harmed after Holm. `worst`: whether the lowest
+    difference is lower than chance makes the lowest of so many; None where no slice is assessable.
+    """
+
+    metric: str
+    baseline: str
+    result: SlicesResult
+    worst: WorstSlice | None
+
+
 class Comparison(Record):
     """`comparison.json`. Version 2 added `drops`, and `forgetting` to the arms.
 
     Version 3 added `variation` to the contrasts, and: `design_digest`, which names the design that the comparison
     keeps to, None where two tables were compared without one; `look`, which one of the different comparisons on
-    this test set this is, from 1, counted in its MLflow experiment, None where nobody counted.
+    this test set this is, from 1, counted in its MLflow experiment, None where nobody counted; `groups`, how many
+    groups the test examples come in, None where each is a draw of its own; `families`, the slices as one family for
+    each baseline.
     """
 
     schema_: Literal["rsa_ops/comparison/v3"] = Field(default="rsa_ops/comparison/v3", alias="schema")
@@ -102,6 +118,8 @@ class Comparison(Record):
     drops: tuple[WorstSliceDrop, ...]
     design_digest: Digest | None = None
     look: int | None = None
+    groups: int | None = None
+    families: tuple[SliceFamily, ...] = ()
 
     def arm(self, name: str) -> ArmSummary | None:
         """The summary of one arm, or None."""

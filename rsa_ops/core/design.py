@@ -35,6 +35,7 @@ class ComparisonDesign(Record):
     `alpha`: one-sided, of one look. `looks`: how many different comparisons the test set may carry; None where the
     policy does not say, and then they are counted and not limited. `seeds`: of every arm. `policy_digest` is None
     in a design that was written for two tables (`rsa-ops plan --write`), `test_digest` where no test set is known.
+    `groups`: how many groups the test examples come in; None where each is a draw of its own.
     """
 
     schema_: Literal["rsa_ops/comparison-design/v1"] = Field(default="rsa_ops/comparison-design/v1", alias="schema")
@@ -47,5 +48,6 @@ class ComparisonDesign(Record):
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     examples: Annotated[int, Field(ge=1)]
     slices: tuple[DesignSlice, ...]
+    groups: Annotated[int, Field(ge=2)] | None = None
     test_digest: Digest | None
     policy_digest: Digest | None

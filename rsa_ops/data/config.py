@@ -16,7 +16,8 @@ class Columns(Value):
     """Names of the columns of the source: either `text` and `label`, or `source` and `target`.
 
     `id` names the examples (default: a hash of their content, independent of the order of rows). Rows of the same
-    `group` stay in one split. `slices` are columns by which scores are reported.
+    `group` (one customer, one document) stay in one split and count as one draw. `slices` are columns by
+    which scores are reported.
     """
 
     text: str | None = None

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsa_ops.core.benchmark import SLICE_PREFIX
+from rsa_ops.core.benchmark import GROUP, SLICE_PREFIX
 from rsa_ops.core.canonical import canonical_json
 from rsa_ops.data.assets import ATTRIBUTION, read_asset
 from rsa_ops.data.config import Columns, Task
@@ -20,7 +20,7 @@ from rsa_ops.errors import DataRefused
 if TYPE_CHECKING:
     import pandas as pd
 
-ID, TEXT, LABEL, GROUP = "example_id", "text", "label", "group"
+ID, TEXT, LABEL = "example_id", "text", "label"
 NO_SLICE = "(none)"
 """The slice of rows whose slice column is empty."""
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rsa_ops.core.benchmark import GROUP
 from rsa_ops.core.validation import SPLITS
 from rsa_ops.data.config import SampleConfig, SplitConfig, Task
-from rsa_ops.data.load import GROUP, ID, LABEL, TEXT
+from rsa_ops.data.load import ID, LABEL, TEXT
 from rsa_ops.data.normal import place, same_text
 
 if TYPE_CHECKING:

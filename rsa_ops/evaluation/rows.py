@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from rsa_ops.core.benchmark import SCORE_PREFIX, SLICE_PREFIX
+from rsa_ops.core.benchmark import GROUP, PREDICTIONS_SCHEMA, SCORE_PREFIX, SLICE_PREFIX
 from rsa_ops.core.cell import Cell
 from rsa_ops.evaluation import metrics
 from rsa_ops.evaluation.predict import Predictions
@@ -22,11 +22,11 @@ ReadRecord = Callable[[str], Mapping[str, str]]
 def scored_rows(
     made: Predictions, table: pd.DataFrame, cell: Cell, condition: str, task: Task, read_record: ReadRecord
 ) -> pd.DataFrame:
-    """Rows in the columns of `PREDICTION_COLUMNS`, with slices and, for generation, every scorer.
+    """Rows in the columns of `PREDICTION_COLUMNS`, with group, slices and, for generation, every scorer.
 
     Args:
         made: one prediction for each row of `table`, in its order.
-        table: `example_id`, `text`, `label` and slice columns.
+        table: `example_id`, `text`, `label`, slice columns, and `group` where examples come in groups.
         cell: arm and seed that made them.
         condition: `CLEAN`, or the perturbation of `text`.
         task: decides how a prediction is scored.
@@ -54,8 +54,9 @@ def scored_rows(
             rows[f"{SCORE_PREFIX}{name}"] = scored[name]
     rows["confidence"] = made.confidences if made.confidences is not None else float("nan")
     rows["latency_ms"] = float("nan")
-    for name in (column for column in table.columns if column.startswith(SLICE_PREFIX)):
+    for name in (column for column in table.columns if column == GROUP or column.startswith(SLICE_PREFIX)):
         rows[name] = table[name].to_numpy()
+    rows.attrs["schema"] = PREDICTIONS_SCHEMA
     return rows
 
 

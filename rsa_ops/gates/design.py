@@ -36,6 +36,7 @@ def design_of(
     examples: int,
     slices: Mapping[str, int],
     test_digest: Digest,
+    groups: int | None = None,
 ) -> ComparisonDesign:
     """The design that `policy` asks for on this test set.
 
@@ -46,6 +47,7 @@ def design_of(
         examples: of the test set.
         slices: name -> examples, of the test set.
         test_digest: of the test set.
+        groups: how many the test examples come in; None where each is a draw of its own.
     """
     return ComparisonDesign(
         candidate=policy.candidate,
@@ -56,6 +58,7 @@ def design_of(
         seeds=seeds,
         examples=examples,
         slices=tuple(DesignSlice(slice=name, examples=slices[name]) for name in sorted(slices)),
+        groups=groups,
         test_digest=test_digest,
         policy_digest=policy.digest(),
     )
@@ -88,6 +91,10 @@ def _departures(design: ComparisonDesign, comparison: Comparison) -> Iterator[st
             yield f"{what} is {found}; the design says {planned}"
     if design.test_digest not in (None, comparison.test_digest):
         yield "the test set is another one than the design's"
+    if design.test_digest is not None and design.groups != comparison.groups:
+        yield (
+            f"the examples come in {comparison.groups or 'no'} groups; the design says {design.groups or 'none'}"
+        )
     if design.looks is not None and comparison.look is not None and comparison.look > design.looks:
         yield f"this is look {comparison.look} at the same test set; the design declares {design.looks}"
     for arm in comparison.arms:

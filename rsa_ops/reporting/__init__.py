@@ -14,6 +14,7 @@ from rsa_ops.reporting.terminal import (
     costs_table,
     findings_table,
     rulings_table,
+    slice_lines,
 )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "render_report",
     "rulings_table",
     "slice_forests",
+    "slice_lines",
     "verdict_junit",
     "verdict_markdown",
 ]

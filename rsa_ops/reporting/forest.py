@@ -102,12 +102,15 @@ def _forest(comparison: Comparison, entries: list[Contrast], scale: float, where
     return Forest(
         title=f"{text.metric_label(alone) + where + ', ' if alone else ''}{comparison.candidate} minus baseline",
         unit="points of 100" if scale == 100 else "in units of the metric",
-        rows=tuple(_row(entry, scale, named=alone is None) for entry in entries[:MOST_ROWS]),
+        rows=tuple(
+            _row(entry, scale, named=alone is None, groups=comparison.groups if entry.population == ALL else None)
+            for entry in entries[:MOST_ROWS]
+        ),
         omitted=max(0, len(entries) - MOST_ROWS),
     )
 
 
-def _row(entry: Contrast, scale: float, *, named: bool) -> ForestRow:
+def _row(entry: Contrast, scale: float, *, named: bool, groups: int | None) -> ForestRow:
     found = entry.result.difference
     parts = ["" if entry.population == ALL else entry.population, text.metric_label(entry.metric) if named else ""]
     return ForestRow(
@@ -118,7 +121,7 @@ def _row(entry: Contrast, scale: float, *, named: bool) -> ForestRow:
         margin=-entry.result.margin * scale,
         verdict=entry.result.answer.value,
         shown=text.difference(entry.result, entry.metric),
-        note=f"{found.examples:,} examples" if found else "",
+        note=text.examples(found.examples, groups) if found else "",
     )
 
 

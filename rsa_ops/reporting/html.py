@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from rsa_ops.reporting import figures, notes, spending, text, views
+from rsa_ops.reporting.families import family_lines
 from rsa_ops.reporting.figures import Chart
 from rsa_ops.reporting.forest import forests, slice_forests
 from rsa_ops.reporting.forest_svg import forest_svg
@@ -55,6 +56,7 @@ def _words(records: ReportInputs) -> dict[str, Any]:
         "compared": notes.compared(records),
         "provenance": notes.provenance(records),
         "efforts": _efforts(records),
+        "families": family_lines(records.comparison) if records.comparison else (),
     }
 
 

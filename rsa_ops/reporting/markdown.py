@@ -9,6 +9,7 @@ from rsa_ops.core.costs import Tco
 from rsa_ops.core.digest import short
 from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.reporting import text
+from rsa_ops.reporting.families import family_lines
 from rsa_ops.reporting.forest import forests
 from rsa_ops.reporting.forest_text import forest_text
 from rsa_ops.reporting.rows import ArmRow, arm_names, headline_rows
@@ -32,6 +33,7 @@ def verdict_markdown(verdict: Verdict, comparison: Comparison | None, tco: Tco |
         _rulings(verdict),
         _differences(comparison) if comparison else "",
         *(f"```text\n{forest_text(entry)}\n```" for entry in (forests(comparison) if comparison else ())),
+        "\n".join(f"- {escaped(words)}" for words in (family_lines(comparison) if comparison else ())),
         _arms(comparison, tco),
         _cost_lines(comparison, tco) if comparison and tco else "",
         _provenance(verdict),

@@ -139,7 +139,8 @@ def compared(inputs: ReportInputs) -> tuple[Fact, ...]:
         facts.append(Fact("Candidate", c.candidate))
         facts.append(Fact("Baselines", ", ".join(c.baselines)))
         facts += _seed_facts(c)
-        facts.append(Fact("Judged on", f"{c.examples:,} test examples, by {text.metric_label(c.primary_metric)}"))
+        told = text.examples(c.examples, c.groups).replace("examples", "test examples", 1)
+        facts.append(Fact("Judged on", f"{told}, by {text.metric_label(c.primary_metric)}"))
     if inputs.measurements:
         bases = dict.fromkeys(cell.base_model for cell in inputs.measurements)
         devices = dict.fromkeys(cell.device for cell in inputs.measurements)

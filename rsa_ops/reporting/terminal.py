@@ -11,6 +11,7 @@ from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.validation import Validation
 from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.reporting import text
+from rsa_ops.reporting.families import family_lines
 from rsa_ops.reporting.forest import forests, slice_forests
 from rsa_ops.reporting.forest_text import ASCII, UNICODE, forest_text
 from rsa_ops.reporting.rows import Shown, arm_names, headline_rows
@@ -74,10 +75,21 @@ def contrasts_table(console: Console, comparison: Comparison, *, slices: bool = 
 
 
 def contrasts_plot(console: Console, comparison: Comparison, *, slices: bool = False) -> None:
-    """The differences as a forest plot, with plain letters where the terminal has no others."""
+    """The differences as a forest plot, with plain letters where the terminal has no others.
+
+    `slices`: those on slices as well, and what they say together.
+    """
     letters = UNICODE if console.encoding.startswith("utf") else ASCII
     for forest in (*forests(comparison), *(slice_forests(comparison) if slices else ())):
         console.print(_plain(forest_text(forest, width=console.width, letters=letters)), no_wrap=True, crop=False)
+    if slices:
+        slice_lines(console, comparison)
+
+
+def slice_lines(console: Console, comparison: Comparison) -> None:
+    """What the slices say together: one paragraph a baseline."""
+    for words in family_lines(comparison):
+        console.print(_plain(words))
 
 
 def rulings_table(console: Console, verdict: Verdict) -> None:

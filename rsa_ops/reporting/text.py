@@ -192,6 +192,11 @@ def sentence(words: str) -> str:
     return stopped(f"{words[:1].upper()}{words[1:]}")
 
 
+def examples(count: int, groups: int | None) -> str:
+    """`590 examples`, or `590 examples in 120 groups`."""
+    return f"{count:,} examples" + (f" in {groups:,} groups" if groups is not None else "")
+
+
 def count(value: int) -> str:
     """`22,713,612`."""
     return f"{value:,}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from rsa_ops.core.benchmark import CLEAN, Forgetting
 from rsa_ops.core.digest import Digest
-from rsa_ops.evaluation.matrix import Matrix, clean_rows, read_scores, score_matrix
+from rsa_ops.evaluation.matrix import Matrix, clean_rows, draws_of, read_scores, score_matrix
 from rsa_ops.evaluation.metrics import slices_in
 from rsa_ops.stages.benchmark import Scored, ScoredBase
 
@@ -33,6 +33,15 @@ class ArmRows:
     def clean(self) -> pd.DataFrame:
         """Rows on the undisturbed examples."""
         return clean_rows(self.rows)
+
+    @cached_property
+    def draws(self) -> dict[str, str]:
+        """Example -> the draw it is part of: its group, or itself."""
+        return draws_of(self.clean, f"arm {self.arm}")
+
+    def size(self, examples: frozenset[str]) -> int:
+        """How many independent draws `examples` are: their groups, or as many as they are."""
+        return len({self.draws[name] for name in examples})
 
     def only(self, examples: frozenset[str] | None) -> pd.DataFrame:
         """Clean rows of some examples, or of all."""

@@ -14,7 +14,7 @@ from rsa_ops.core.cell import Cell
 from rsa_ops.core.comparison import ALL, Contrast
 from rsa_ops.core.digest import Digest, short
 from rsa_ops.errors import IntegrityError
-from rsa_ops.evaluation.matrix import clean_rows, read_scores, require_same_examples, score_matrix
+from rsa_ops.evaluation.matrix import Matrix, clean_rows, read_scores, require_same_examples, score_matrix
 from rsa_ops.files import digest_folder, fresh_folder
 from rsa_ops.gates.policy import CHAMPION, ChampionRule, Policy
 from rsa_ops.models.task import Task
@@ -72,33 +72,59 @@ def find_champion(run: Run, data: Data, models: tuple[Trained, ...]) -> Champion
     return Champion(version, scored)
 
 
-def champion_contrasts(run: Run, scores: tuple[Scored, ...], champion: Champion) -> tuple[Contrast, ...]:
-    """The candidate's released adapter against the champion, one contrast for each rule about it."""
+def champion_contrasts(
+    run: Run, scores: tuple[Scored, ...], champion: Champion, groups: int | None
+) -> tuple[Contrast, ...]:
+    """The candidate's released adapter against the champion, one contrast for each rule about it.
+
+    `groups`: how many groups the test examples come in, None where each is a draw of its own.
+    """
     wanted = (run.policy.candidate, run.config.released_seed)
     ours = next(entry for entry in scores if (entry.cell.arm, entry.cell.seed) == wanted)
     return tuple(
-        champion_contrast(rule, run.policy, run.config.task, ours.predictions, champion.scored.predictions)
+        champion_contrast(
+            rule, run.policy, run.config.task, (ours.predictions, champion.scored.predictions), groups
+        )
         for rule in run.policy.champion_rules
     )
 
 
-def champion_contrast(rule: ChampionRule, policy: Policy, task: Task, ours: Path, theirs: Path) -> Contrast:
-    """One contrast from two predictions tables of one artifact each, on the same examples."""
+def champion_contrast(
+    rule: ChampionRule, policy: Policy, task: Task, tables: tuple[Path, Path], groups: int | None
+) -> Contrast:
+    """One contrast from two predictions tables, candidate and champion, of one artifact each on the same examples.
+
+    Raises:
+        IntegrityError: other examples on one side, or other groups than the `groups` that the comparison has.
+    """
     column = score_column(rule.metric, task)
     sides = [
         (name, score_matrix(clean_rows(read_scores(path)), column, name))
-        for name, path in ((policy.candidate, ours), (CHAMPION, theirs))
+        for name, path in zip((policy.candidate, CHAMPION), tables, strict=True)
     ]
     require_same_examples(sides)
     candidate, champion = (matrix.values for _, matrix in sides)
+    labels = _require_groups(sides[0][1], groups)
     return Contrast(
         metric=rule.metric,
         population=ALL,
         candidate=policy.candidate,
         baseline=CHAMPION,
-        result=artifact_noninferiority(candidate[0], champion[0], margin=rule.margin, alpha=policy.level),
-        variation=measure_variation(candidate, champion),
+        result=artifact_noninferiority(
+            candidate[0], champion[0], margin=rule.margin, alpha=policy.level, groups=labels
+        ),
+        variation=measure_variation(candidate, champion) if labels is None else None,
     )
+
+
+def _require_groups(matrix: Matrix, groups: int | None) -> tuple[str, ...] | None:
+    if matrix.group_count != groups:
+        raise IntegrityError(
+            f"the test examples come in {groups or 'no'} groups, the stored predictions in "
+            f"{matrix.group_count or 'none'}",
+            hint="They were made by another version. `rsa-ops run` scores candidate and champion again.",
+        )
+    return matrix.groups
 
 
 def _require_digest(folder: Path, version: Version) -> None:

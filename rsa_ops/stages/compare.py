@@ -19,6 +19,7 @@ from rsa_ops.stages.benchmark import Scored, score_base
 from rsa_ops.stages.config import PRIMARY
 from rsa_ops.stages.design import count_look, locked_design, require_design
 from rsa_ops.stages.drops import BASE, NO_BASE_HEAD, NO_BASE_SCORES, NO_FULL_ARM, Reference, worst_slice_drops
+from rsa_ops.stages.families import slice_families
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.validate import Data
 from rsa_ops.stats import (
@@ -26,6 +27,7 @@ from rsa_ops.stats import (
     assessable,
     bootstrap_difference,
     bootstrap_metric,
+    grouped,
     macro_f1,
     mean_estimate,
     measure_variation,
@@ -88,19 +90,37 @@ def compare_arms(
     contrasts = [contrast for question in asked for contrast in _contrasts(question, policy, by_name, task)]
     slice_margin = min((question.margin for question in asked if question.on_slices), default=SLICE_MARGIN)
     large_enough = {
-        name: assessable(len(examples), slice_margin, policy.level)
+        name: _large(by_name[policy.candidate], examples, slice_margin, policy.level)
         for name, examples in slices_of(by_name[policy.candidate]).items()
     }
+    whole = by_name[policy.candidate].matrix("score")
+    baselines = tuple(dict.fromkeys(contrast.baseline for contrast in contrasts))
     return Comparison(
         candidate=policy.candidate,
-        baselines=tuple(dict.fromkeys(contrast.baseline for contrast in contrasts)),
+        baselines=baselines,
         primary_metric=PRIMARY[task],
         test_digest=test_digest,
-        examples=by_name[policy.candidate].matrix("score").values.shape[1],
+        examples=len(whole.examples),
+        groups=whole.group_count,
         arms=tuple(_summary(arm, task, large_enough, max(0.95, 1 - 2 * policy.level)) for arm in arms),
         contrasts=tuple(contrasts),
         drops=worst_slice_drops(arms, references, large_enough),
+        families=slice_families(
+            by_name[policy.candidate],
+            [by_name[name] for name in baselines],
+            _slice_margins(asked, baselines, PRIMARY[task], slice_margin),
+            PRIMARY[task],
+            policy.level,
+        ),
     )
+
+
+def _slice_margins(
+    asked: Sequence[Question], baselines: Sequence[str], metric: str, default: float
+) -> dict[str, float]:
+    """What a slice may lose against each baseline: as the policy asks of slices, else `default`."""
+    own = {entry.against: entry.margin for entry in asked if entry.on_slices and entry.metric == metric}
+    return {name: own.get(name, default) for name in baselines}
 
 
 def _require_full_grid(run: Run, scores: Sequence[Scored]) -> None:
@@ -127,13 +147,18 @@ def _contrasts(question: Question, policy: Policy, arms: Mapping[str, ArmRows], 
         populations = {
             name: examples
             for name, examples in slices_of(candidate).items()
-            if assessable(len(examples), question.margin, policy.level)
+            if _large(candidate, examples, question.margin, policy.level)
         }
     column = score_column(question.metric, task)
     return [
         _mean_contrast(question, candidate, baseline, column, policy.level, population, examples)
         for population, examples in populations.items()
     ]
+
+
+def _large(arm: ArmRows, examples: frozenset[str], margin: float, alpha: float) -> bool:
+    """Whether a slice can be judged; a single draw says nothing of its spread, however wide the margin."""
+    return arm.size(examples) > 1 and assessable(arm.size(examples), margin, alpha)
 
 
 def _mean_contrast(
@@ -149,13 +174,14 @@ def _mean_contrast(
         score_matrix(arm.only(examples), column, f"arm {arm.arm}, {population} examples")
         for arm in (candidate, baseline)
     ]
+    ours, theirs, groups = sides[0].values, sides[1].values, sides[0].groups
     return Contrast(
         metric=question.metric,
         population=population,
         candidate=candidate.arm,
         baseline=baseline.arm,
-        result=noninferiority(sides[0].values, sides[1].values, margin=question.margin, alpha=alpha),
-        variation=measure_variation(sides[0].values, sides[1].values),
+        result=noninferiority(ours, theirs, margin=question.margin, alpha=alpha, groups=groups),
+        variation=measure_variation(ours, theirs) if groups is None else None,
     )
 
 
@@ -179,7 +205,7 @@ def _summary(arm: ArmRows, task: Task, large_enough: Mapping[str, bool], confide
     conditions = sorted(set(arm.rows.get("condition", [])) - {CLEAN})
 
     def mean(scores: Matrix) -> Estimate:
-        return mean_estimate(scores.values, confidence, bounded=True)
+        return mean_estimate(scores.values, confidence, bounded=True, groups=scores.groups)
 
     slices = tuple(
         SliceScore(
@@ -233,4 +259,6 @@ def _macro_f1(arm: ArmRows, codes: Mapping[str, int]) -> ArmMetric:
     labels, predictions = (
         rows[column].map(codes).to_numpy(dtype=np.int64).reshape(seeds, -1) for column in ("label", "prediction")
     )
-    return macro_f1(labels[0], predictions, len(codes))
+    groups = arm.matrix("score").groups  # in the same order: sorted by example
+    found = macro_f1(labels[0], predictions, len(codes))
+    return found if groups is None else grouped(found, groups)

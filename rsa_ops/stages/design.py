@@ -15,7 +15,8 @@ from rsa_ops.core.design import ComparisonDesign
 from rsa_ops.core.digest import Digest, digest_value, short
 from rsa_ops.core.validation import Validation
 from rsa_ops.data.validate import read_split
-from rsa_ops.errors import IntegrityError
+from rsa_ops.errors import DataRefused, IntegrityError
+from rsa_ops.evaluation.matrix import draws_of
 from rsa_ops.evaluation.metrics import slices_in
 from rsa_ops.files import read_record
 from rsa_ops.gates.design import departures, design_of, policy_departures
@@ -29,9 +30,19 @@ DESIGN, TEST, LOOK = "design.sha256", "test.sha256", "look.sha256"
 
 
 def write_design(run: Run, validation: Validation, folder: Path) -> ComparisonDesign:
-    """Derive the design from policy, pipeline and the test split in `folder`; keep it as `design.json`."""
-    test = validation.split("test")
-    slices = slices_in(read_split(folder, "test"), classes=run.config.task == "classification")
+    """Derive the design from policy, pipeline and the test split in `folder`; keep it as `design.json`.
+
+    Raises:
+        DataRefused: the whole test split is one group, from which nothing can be concluded.
+    """
+    test, table = validation.split("test"), read_split(folder, "test")
+    slices = slices_in(table, classes=run.config.task == "classification")
+    groups = len(set(draws_of(table, "the test split").values()))
+    if groups < min(2, test.rows):
+        raise DataRefused(
+            f"all {test.rows} examples of the test split are one group, that is, one draw",
+            hint="Test on examples of several groups, or take a finer column for `data.columns.group`.",
+        )
     design = design_of(
         run.policy,
         primary_metric=PRIMARY[run.config.task],
@@ -39,6 +50,7 @@ def write_design(run: Run, validation: Validation, folder: Path) -> ComparisonDe
         examples=test.rows,
         slices={name: len(examples) for name, examples in slices.items()},
         test_digest=test.digest,
+        groups=groups if groups < test.rows else None,
     )
     run.keep(design, RECORD)
     return design

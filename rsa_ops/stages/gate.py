@@ -67,7 +67,7 @@ def keep_verdict(run: Run, verdict: Verdict, comparison: Comparison, tco: Tco) -
 
 
 def _with_champion(run: Run, scores: tuple[Scored, ...], comparison: Comparison, champion: Champion) -> Comparison:
-    contrasts = champion_contrasts(run, scores, champion)
+    contrasts = champion_contrasts(run, scores, champion, comparison.groups)
     full = comparison.model_copy(update={"contrasts": (*comparison.contrasts, *contrasts)})
     run.keep(full, COMPARISON)
     return full

@@ -120,12 +120,13 @@ def _with_champion(
     if version.digest == ours.artifact_digest:
         return comparison  # the gate itself refuses a candidate that is the champion
     with tempfile.TemporaryDirectory() as folder:
-        sides = [
+        ours_file, theirs_file = (
             _predictions(store, digest, record.test_digest, Path(folder) / side)
             for side, digest in (("candidate", ours.artifact_digest), ("champion", version.digest))
-        ]
+        )
         made = tuple(
-            champion_contrast(rule, policy, record.task, sides[0], sides[1]) for rule in policy.champion_rules
+            champion_contrast(rule, policy, record.task, (ours_file, theirs_file), comparison.groups)
+            for rule in policy.champion_rules
         )
     return comparison.model_copy(update={"contrasts": (*comparison.contrasts, *made)})
 

@@ -120,14 +120,15 @@ def _compare_tables(candidate: Path, baseline: Path, margin: float | None, alpha
         raise UsageError(f"{candidate} and {baseline} are the same table", hint="Compare two different models.")
     require_same_examples([(str(path), matrix) for _, path, matrix in sides])
     ours, theirs = (matrix.values for _, _, matrix in sides)
+    groups = sides[0][2].groups
     if (len(ours) == 1) != (len(theirs) == 1):
         raise UsageError(
             f"{len(ours)} seeds against {len(theirs)}", hint="One seed on both sides, or more on both."
         )
     if len(ours) == 1:
-        result = artifact_noninferiority(ours[0], theirs[0], margin=margin, alpha=alpha)
+        result = artifact_noninferiority(ours[0], theirs[0], margin=margin, alpha=alpha, groups=groups)
     else:
-        result = noninferiority(ours, theirs, margin=margin, alpha=alpha)
+        result = noninferiority(ours, theirs, margin=margin, alpha=alpha, groups=groups)
     return Comparison(
         candidate="candidate",
         baselines=("baseline",),
@@ -144,10 +145,11 @@ def _compare_tables(candidate: Path, baseline: Path, margin: float | None, alpha
                 candidate="candidate",
                 baseline="baseline",
                 result=result,
-                variation=measure_variation(ours, theirs),
+                variation=measure_variation(ours, theirs) if groups is None else None,
             ),
         ),
         drops=(),
+        groups=sides[0][2].group_count,
     )
 
 
@@ -174,7 +176,7 @@ def _summary(name: str, matrix: Matrix, digest: Digest) -> ArmSummary:
         arm=name,
         seeds=matrix.seeds,
         artifact_digests=(digest,) * len(matrix.seeds),
-        metrics={"score": mean_estimate(matrix.values)} if len(matrix.seeds) > 1 else {},
+        metrics={"score": mean_estimate(matrix.values, groups=matrix.groups)} if len(matrix.seeds) > 1 else {},
         robustness={},
         slices=(),
         latency_ms={},

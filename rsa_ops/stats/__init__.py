@@ -13,6 +13,7 @@ assignment that all of them rest on, `decide_rollout` joins them. Each is a froz
 
 from rsa_ops.core.family import holm
 from rsa_ops.core.margin import Margin
+from rsa_ops.core.slices import SliceDifference, SlicesResult, WorstSlice
 from rsa_ops.stats.artifact import any_difference, artifact_noninferiority
 from rsa_ops.stats.bernoulli import BernoulliEProcess
 from rsa_ops.stats.betting import BettingEProcess
@@ -23,9 +24,6 @@ from rsa_ops.stats.crossed import mean_estimate, noninferiority
 from rsa_ops.stats.draws import ArmMetric, grouped
 from rsa_ops.stats.eprocess import EProcess
 from rsa_ops.stats.families import (
-    SliceDifference,
-    SlicesResult,
-    WorstSlice,
     compare_slices,
     power_of_each,
     slices_by,

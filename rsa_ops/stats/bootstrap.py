@@ -14,6 +14,7 @@ import numpy as np
 from rsa_ops.core.estimate import Estimate, PairedResult
 from rsa_ops.core.margin import Margin
 from rsa_ops.errors import UsageError
+from rsa_ops.stats.crossed import bad_groups, of_groups
 from rsa_ops.stats.draws import ArmMetric, Drawn, draw
 from rsa_ops.stats.inputs import Scores
 from rsa_ops.stats.judge import bad_terms, invalid, judge, loss_of
@@ -46,7 +47,7 @@ def bootstrap_metric(
         low=precision.low(value),
         high=precision.high(value),
         confidence=confidence,
-        method=METHOD,
+        method=METHOD + of_groups(arm.how),
         examples=arm.examples,
         seeds=arm.seeds,
         standard_error=precision.error,
@@ -86,7 +87,7 @@ def bootstrap_difference(
         _spread(joint, paired, candidate),
         margin=loss,
         alpha=alpha,
-        method=METHOD + (", seeds paired" if paired_seeds else ""),
+        method=METHOD + (", seeds paired" if paired_seeds else "") + of_groups(candidate.how),
         reported_seeds=min(candidate.seeds, baseline.seeds),
     )
 
@@ -147,7 +148,7 @@ def _bad_arms(ours: ArmMetric, theirs: ArmMetric, *, paired: bool) -> str | None
         return f"paired seeds need as many on both sides, found {ours.seeds} and {theirs.seeds}"
     if not _same_groups(ours, theirs):
         return "the two sides have different groups: both draw the same ones, so give both the same labels"
-    return None
+    return bad_groups(ours.how)
 
 
 def _same_groups(ours: ArmMetric, theirs: ArmMetric) -> bool:

@@ -74,13 +74,16 @@ def noninferiority(
     )
 
 
-def mean_estimate(scores: ArrayLike, confidence: float = 0.95, *, bounded: bool = False) -> Estimate:
+def mean_estimate(
+    scores: ArrayLike, confidence: float = 0.95, *, bounded: bool = False, groups: ArrayLike | None = None
+) -> Estimate:
     """The mean of `scores` [seeds, examples] of one arm, for new seeds and new examples alike (module `spread`).
 
     With one seed only the examples are random, and `method` says so. `bounded` clips the interval to [0, 1].
+    `groups` [examples]: labels of examples that are drawn together; of a single group nearly nothing is known.
 
     Raises:
-        IntegrityError: a score is NaN or infinite.
+        IntegrityError: a score is NaN or infinite. DataRefused: an example without a group.
         UsageError: no examples, no table, or a confidence outside (0, 1).
     """
     table = as_table(scores)
@@ -90,7 +93,8 @@ def mean_estimate(scores: ArrayLike, confidence: float = 0.95, *, bounded: bool 
         raise UsageError(f"expected scores [seeds, examples], found none: shape {table.shape}")
     if not all_finite(table):
         raise IntegrityError("a score is NaN or infinite", hint="Missing is never a number: find the cell.")
-    value, spread = table_moments(table, Sampling(table.shape[1]), _reach(table, table))
+    how = sampling(table.shape[1], groups)
+    value, spread = table_moments(table, how, _reach(table, table))
     precision = spread.precision((1 - confidence) / 2)
     low, high = precision.low(value), precision.high(value)
     return Estimate(
@@ -98,7 +102,7 @@ def mean_estimate(scores: ArrayLike, confidence: float = 0.95, *, bounded: bool 
         low=min(max(low, 0.0), 1.0) if bounded else low,
         high=max(min(high, 1.0), 0.0) if bounded else high,
         confidence=confidence,
-        method=(CROSSED if spread.arms else ONE_SEED) + (FLOORED if precision.floored else ""),
+        method=(CROSSED if spread.arms else ONE_SEED) + of_groups(how) + (FLOORED if precision.floored else ""),
         examples=spread.examples,
         seeds=len(table),
         standard_error=precision.error,
@@ -106,16 +110,16 @@ def mean_estimate(scores: ArrayLike, confidence: float = 0.95, *, bounded: bool 
     )
 
 
-def bad_groups(how: Sampling) -> str | None:
+def bad_groups(how: Sampling | None) -> str | None:
     """Why these groups cannot answer, or None."""
-    if how.number is not None and how.number < 2:
+    if how is not None and how.number is not None and how.number < 2:
         return "1 group: examples of one group are one draw, and at least 2 are needed"
     return None
 
 
-def of_groups(how: Sampling) -> str:
+def of_groups(how: Sampling | None) -> str:
     """What the name of a method says about groups."""
-    return "" if how.number is None else f", {how.number:,} groups"
+    return "" if how is None or how.number is None else f", {how.number:,} groups"
 
 
 def _bad_scores(ours: Scores, theirs: Scores, *, paired: bool) -> str | None:

@@ -10,6 +10,7 @@ within examples.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,82 +18,18 @@ from numpy.typing import ArrayLike, NDArray
 from rsa_ops.core.estimate import Answer, PairedResult
 from rsa_ops.core.family import holm
 from rsa_ops.core.margin import Margin
-from rsa_ops.core.record import Value
+from rsa_ops.core.slices import SliceDifference, SlicesResult, WorstSlice
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.stats.artifact import artifact_noninferiority
 from rsa_ops.stats.crossed import noninferiority
-from rsa_ops.stats.inputs import Scores, all_finite, as_table, labels_of, sampling
+from rsa_ops.stats.inputs import Codes, Sampling, Scores, all_finite, as_table, labels_of, sampling
 from rsa_ops.stats.judge import loss_of
-from rsa_ops.stats.slices import assessable, examples_needed_for_margin
+from rsa_ops.stats.slices import examples_needed_for_margin
 
 Masks = Mapping[str, NDArray[np.bool_]]
 """slice name -> which examples it holds, [examples]; slices of several columns may overlap."""
 
 BLOCK = 2**22
-
-
-class SliceDifference(Value):
-    """One slice. `result`, `low`, `high`, `p_harmed` are None where it is not assessable; that is never a pass.
-
-    `result` is the slice alone at alpha, for "all must pass". `low` and `high` hold for all assessable slices at
-    once (Bonferroni). `p_harmed` is adjusted after Holm: below alpha the slice is surely worse than the margin.
-    """
-
-    slice: str
-    examples: int
-    assessable: bool
-    result: PairedResult | None = None
-    low: float | None = None
-    high: float | None = None
-    p_harmed: float | None = None
-
-
-class SlicesResult(Value):
-    """All slices of one comparison at one margin."""
-
-    margin: float
-    alpha: float
-    examples_needed: int
-    slices: tuple[SliceDifference, ...]
-
-    @property
-    def judged(self) -> tuple[SliceDifference, ...]:
-        """The slices that are large enough."""
-        return tuple(entry for entry in self.slices if entry.assessable)
-
-    @property
-    def all_pass(self) -> bool:
-        """Whether every slice, none left out as too small, is not worse by more than the margin."""
-        passing = (Answer.NON_INFERIOR, Answer.SUPERIOR)
-        return bool(self.slices) and all(
-            entry.result is not None and entry.result.answer in passing for entry in self.slices
-        )
-
-    @property
-    def harmed(self) -> tuple[str, ...]:
-        """Slices surely worse by more than the margin, with at most alpha for one false name among them all."""
-        return tuple(
-            entry.slice for entry in self.slices if entry.p_harmed is not None and entry.p_harmed < self.alpha
-        )
-
-    @property
-    def worst(self) -> SliceDifference | None:
-        """The assessable slice with the lowest difference; its `low` and `high` allow for having been picked."""
-        return min(self.judged, key=_difference_of, default=None)
-
-
-class WorstSlice(Value):
-    """The lowest difference over the slices, and how often chance alone would give one as low.
-
-    `expected` is the mean of that lowest difference where both arms are the same.
-    """
-
-    slice: str
-    difference: float
-    expected: float
-    p_value: float
-    slices: int
-    draws: int
 
 
 def slices_by(values: ArrayLike, column: str) -> dict[str, NDArray[np.bool_]]:
@@ -113,6 +50,7 @@ def compare_slices(
     margin: float | Margin,
     alpha: float = 0.05,
     paired_seeds: bool = False,
+    groups: ArrayLike | None = None,
 ) -> SlicesResult:
     """Is a slice worse by more than `margin`: each for itself, and all at once?
 
@@ -126,44 +64,41 @@ def compare_slices(
         margin: the loss one is ready to accept in each slice, > 0.
         alpha: one-sided level, in (0, 0.5).
         paired_seeds: row s of both arms shares its randomness.
+        groups: a label [examples] where examples come in groups that are drawn together; a slice is then as large
+            as its groups are many.
 
     Raises:
         UsageError: no slices, masks of another length, a margin that is not above zero, bad scores or alpha.
         IntegrityError: a score is NaN or infinite, or there are other examples or too few seeds on one side.
+        DataRefused: an example without a group.
     """
     ours, theirs, loss = as_table(candidate), as_table(baseline), loss_of(margin)
     _require_masks(slices, ours, theirs)
     needed = examples_needed_for_margin(loss, alpha)
-    large = {name: mask for name, mask in slices.items() if assessable(int(mask.sum()), loss, alpha)}
+    how = sampling(ours.shape[1], groups)
+    large = {name: mask for name, mask in slices.items() if _draws(how, mask) >= max(2, needed)}
 
     def ask(mask: NDArray[np.bool_], level: float) -> PairedResult:
-        first, second = ours[:, mask], theirs[:, mask]
-        if len(ours) == len(theirs) == 1:
-            found = artifact_noninferiority(first[0], second[0], margin=loss, alpha=level)
-        else:
-            found = noninferiority(first, second, margin=loss, alpha=level, paired_seeds=paired_seeds)
-        if found.answer is Answer.INVALID:
-            raise IntegrityError(f"the slices cannot be compared: {found.reason}")
-        return found
+        terms = _Terms(loss, level, paired_seeds, None if how.codes is None else how.codes[mask])
+        return _ask(ours[:, mask], theirs[:, mask], terms)
 
     alone = {name: ask(mask, alpha) for name, mask in large.items()}
     at_once = {name: ask(mask, alpha / len(large)) for name, mask in large.items()}
     harm = dict(zip(alone, holm([1 - _p(found) for found in alone.values()]), strict=True))
-    entries = []
-    for name, mask in slices.items():
-        span = at_once[name].difference if name in large else None
-        entries.append(
-            SliceDifference(
-                slice=name,
-                examples=int(mask.sum()),
-                assessable=name in large,
-                result=alone.get(name),
-                low=None if span is None else span.low,
-                high=None if span is None else span.high,
-                p_harmed=harm.get(name),
-            )
+    spans = {name: found.difference for name, found in at_once.items()}
+    entries = tuple(
+        SliceDifference(
+            slice=name,
+            examples=int(mask.sum()),
+            assessable=name in large,
+            result=alone.get(name),
+            low=span.low if (span := spans.get(name)) else None,
+            high=span.high if span else None,
+            p_harmed=harm.get(name),
         )
-    return SlicesResult(margin=loss, alpha=alpha, examples_needed=needed, slices=tuple(entries))
+        for name, mask in slices.items()
+    )
+    return SlicesResult(margin=loss, alpha=alpha, examples_needed=needed, slices=entries)
 
 
 def worst_slice_test(
@@ -246,9 +181,30 @@ def _require_masks(slices: Masks, ours: Scores, theirs: Scores) -> None:
         raise IntegrityError("a score is NaN or infinite", hint="Missing is never a number: find the cell.")
 
 
-def _difference_of(entry: SliceDifference) -> float:
-    found = entry.result.difference if entry.result is not None else None
-    return found.value if found is not None else float("inf")
+class _Terms(NamedTuple):
+    """How one slice is judged; `groups` of its examples, or None."""
+
+    margin: float
+    alpha: float
+    paired_seeds: bool
+    groups: Codes | None
+
+
+def _ask(ours: Scores, theirs: Scores, terms: _Terms) -> PairedResult:
+    """One slice alone: two artifacts where there is one seed on both sides, else two methods."""
+    margin, alpha, paired, groups = terms
+    if len(ours) == len(theirs) == 1:
+        found = artifact_noninferiority(ours[0], theirs[0], margin=margin, alpha=alpha, groups=groups)
+    else:
+        found = noninferiority(ours, theirs, margin=margin, alpha=alpha, paired_seeds=paired, groups=groups)
+    if found.answer is Answer.INVALID:
+        raise IntegrityError(f"the slices cannot be compared: {found.reason}")
+    return found
+
+
+def _draws(how: Sampling, mask: NDArray[np.bool_]) -> int:
+    """How many independent draws a slice holds: its groups, or its examples."""
+    return int(mask.sum()) if how.codes is None else len(np.unique(how.codes[mask]))
 
 
 def _p(found: PairedResult) -> float:

@@ -46,6 +46,8 @@ def examples_needed_for_margin(margin: float, alpha: float = 0.05) -> int:
 def assessable(examples: int, margin: float, alpha: float = 0.05) -> bool:
     """Whether a slice of `examples` examples can be judged at `margin`; if not, it is NOT ASSESSABLE, never a pass.
 
+    Where examples come in groups, `examples` is the number of groups.
+
     Raises:
         UsageError: a margin that is not above zero, or alpha outside (0, 1).
     """

@@ -107,3 +107,45 @@ def test_what_is_no_such_table_is_refused(
 def test_a_table_that_is_not_there_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"none\.csv is not there"):
         read_scores(tmp_path / "none.csv")
+
+
+def grouped_table(*groups: object) -> pd.DataFrame:
+    return table().assign(group=[*groups, *groups])
+
+
+def test_without_a_group_column_or_without_two_of_one_group_each_example_is_its_own_draw() -> None:
+    assert score_matrix(table(), "score", "rsa").groups is None
+    assert score_matrix(grouped_table("a", "b", ""), "score", "rsa").groups is None
+    assert score_matrix(grouped_table("", "", ""), "score", "rsa").group_count is None
+
+
+def test_an_example_without_a_group_is_its_own_draw_beside_those_that_have_one() -> None:
+    found = score_matrix(grouped_table("e2", "e2", ""), "score", "rsa")  # a group with the name of an example
+    assert found.group_count == 2
+    assert found.groups is not None
+    assert found.groups[0] == found.groups[1] != found.groups[2]
+
+
+def test_an_example_in_two_groups_is_refused() -> None:
+    rows = table().assign(group=["a", "a", "b", "a", "b", "b"])
+    with pytest.raises(IntegrityError, match="rsa: example 'e1' is in two groups"):
+        score_matrix(rows, "score", "rsa")
+
+
+def test_arms_with_other_groups_are_not_compared() -> None:
+    rsa = score_matrix(grouped_table("a", "a", "b"), "score", "rsa")
+    for other in (
+        score_matrix(table(), "score", "full"),
+        score_matrix(grouped_table("a", "b", "b"), "score", "full"),
+    ):
+        with pytest.raises(IntegrityError, match="rsa has its examples in 2 groups"):
+            require_same_examples([("rsa", rsa), ("full", other)])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_groups_are_read_as_text_and_an_empty_one_as_none(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"scores{suffix}"
+    rows = grouped_table(7, 7, None)
+    rows.astype({"group": "Int64"}).to_csv(path, index=False) if suffix == ".csv" else rows.to_parquet(path)
+    found = score_matrix(read_scores(path), "score", "x")
+    assert found.groups == ("group 7", "group 7", "example e2")

@@ -7,9 +7,10 @@ import pytest
 
 from rsa_ops.core.benchmark import CellScores, Forgetting, GroupScore
 from rsa_ops.core.cell import Cell
-from rsa_ops.core.comparison import ArmSummary, Comparison, Contrast, SliceScore, WorstSliceDrop
+from rsa_ops.core.comparison import ArmSummary, Comparison, Contrast, SliceFamily, SliceScore, WorstSliceDrop
 from rsa_ops.core.estimate import Answer, Estimate, PairedResult
 from rsa_ops.core.measurements import Energy, Measurements
+from rsa_ops.core.slices import SliceDifference, SlicesResult, WorstSlice
 from rsa_ops.core.validation import Finding, SplitInfo, Validation
 from rsa_ops.core.verdict import Outcome, Ruling, Verdict
 from rsa_ops.costs import CostConfig, default_book, total_cost
@@ -113,6 +114,35 @@ def drops(classifier: bool) -> tuple[WorstSliceDrop, ...]:
     return tuple(found)
 
 
+def family(metric: str) -> SliceFamily:
+    """One slice is harmed, one too small; the lowest is lower than chance makes it."""
+    found = tuple(
+        SliceDifference(
+            slice=f"vector={name}",
+            examples=rows,
+            assessable=rows >= 30,
+            result=paired(gap, 0.03, Answer.NON_INFERIOR, "") if rows >= 30 else None,
+            low=gap - 0.04 if rows >= 30 else None,
+            high=gap + 0.04 if rows >= 30 else None,
+            p_harmed=(0.004 if gap < -0.08 else 0.6) if rows >= 30 else None,
+        )
+        for name, rows, gap in VECTORS
+    )
+    return SliceFamily(
+        metric=metric,
+        baseline="full",
+        result=SlicesResult(margin=0.02, alpha=0.05, examples_needed=30, slices=found),
+        worst=WorstSlice(
+            slice="vector=privilege escalation",
+            difference=-0.09,
+            expected=-0.031,
+            p_value=0.0125,
+            slices=7,
+            draws=2000,
+        ),
+    )
+
+
 def comparison_of(metrics: tuple[str, ...]) -> Comparison:
     fine = "The lower end of the interval lies above minus the margin."
     wide = "The interval contains minus the margin."
@@ -142,6 +172,7 @@ def comparison_of(metrics: tuple[str, ...]) -> Comparison:
         arms=tuple(summary(arm, metrics) for arm in ARMS),
         contrasts=tuple(contrasts),
         drops=drops("accuracy" in metrics),
+        families=(family(metrics[0]),),
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from rsa_ops.core.digest import digest_bytes
 from rsa_ops.core.validation import SplitInfo, Validation
-from rsa_ops.errors import IntegrityError, MissingError
+from rsa_ops.errors import DataRefused, IntegrityError, MissingError
 from rsa_ops.stages.config import read_pipeline
 from rsa_ops.stages.design import DESIGN, RECORD, TEST, count_look, locked_design, require_design, write_design
 from rsa_ops.stages.run import Run
@@ -149,9 +149,26 @@ def test_departures_of_a_comparison_are_an_integrity_error(run: Run, tmp_path: P
     design = locked(run, tmp_path / "data")
     comparison = SimpleNamespace(
         candidate="lora", primary_metric="accuracy", examples=5, test_digest=design.test_digest, look=1, arms=(),
-        contrasts=(),
+        contrasts=(), groups=3,
     )  # fmt: skip
     with pytest.raises(IntegrityError) as caught:
         require_design(design, comparison)  # type: ignore[arg-type]
     assert "the candidate is lora; the design says rsa" in caught.value.message
     assert "the number of test examples is 5; the design says 6" in caught.value.message
+    assert "the examples come in 3 groups; the design says none" in caught.value.message
+
+
+def regrouped(run: Run, folder: Path, groups: list[str]):
+    validation = validated(folder)
+    pd.read_parquet(folder / "test.parquet").assign(group=groups).to_parquet(folder / "test.parquet")
+    return write_design(run, validation, folder)
+
+
+def test_the_groups_of_the_test_split_are_designed(run: Run, tmp_path: Path) -> None:
+    assert regrouped(run, tmp_path, ["a", "a", "b", "b", "", ""]).groups == 4
+    assert regrouped(run, tmp_path, ["a", "b", "c", "", "", ""]).groups is None
+
+
+def test_a_test_split_of_one_group_is_refused_before_training(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataRefused, match="all 6 examples of the test split are one group"):
+        regrouped(run, tmp_path, ["a"] * 6)

@@ -158,3 +158,20 @@ def test_what_is_no_slice_is_refused() -> None:
     for bad in (0.0, 1.0):
         with pytest.raises(UsageError):
             power_of_each(bad, 3)
+
+
+def test_a_slice_is_as_large_as_its_groups_are_many() -> None:
+    ours, theirs = arms(3)
+    groups = np.arange(620) // 10  # 30 groups in each large slice, 29 are needed
+    found = compare_slices(ours, theirs, MASKS, margin=0.1, groups=groups)
+    assert [entry.assessable for entry in found.slices] == [True, True, False]
+    alone = noninferiority(ours[:, :300], theirs[:, :300], margin=0.1, groups=groups[:300])
+    assert found.slices[0].result == alone
+    rougher = compare_slices(ours, theirs, MASKS, margin=0.1, groups=np.arange(620) // 20)
+    assert not any(entry.assessable for entry in rougher.slices)
+
+
+def test_a_slice_of_one_group_is_never_assessable_however_wide_the_margin() -> None:
+    found = compare_slices(*arms(3), MASKS, margin=2.0, groups=KINDS)
+    assert found.examples_needed == 1
+    assert not any(entry.assessable for entry in found.slices)
