@@ -25,7 +25,6 @@ from rsa_ops.stats.draws import ArmMetric, grouped
 from rsa_ops.stats.eprocess import EProcess
 from rsa_ops.stats.families import (
     compare_slices,
-    power_of_each,
     slices_by,
     worst_slice_test,
 )
@@ -87,7 +86,6 @@ __all__ = [
     "noninferiority",
     "pilot_variation",
     "plan_comparison",
-    "power_of_each",
     "slices_by",
     "tango_interval",
     "weighted_mean",

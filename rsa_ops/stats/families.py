@@ -1,7 +1,7 @@
 """Many claims at once: slices that all must pass, slices of which none may be harmed, and the worst of them.
 
 Ship when all pass: an intersection-union test, each claim at the full alpha (Berger 1982, Technometrics 24:295);
-what pays is the power, so each claim needs more of it (`power_of_each`). Stop when any is harmed: a
+what pays is the power, so each claim needs more of it (`PlanGoal.power_each`). Stop when any is harmed: a
 union-intersection test, which needs a correction (Holm 1979, Scand J Stat 6:65). The worst of many noisy
 differences is low also where nothing is wrong, so it is held against its own law, with the arms' labels exchanged
 within examples.
@@ -142,20 +142,6 @@ def worst_slice_test(
         slices=len(sizes),
         draws=draws,
     )
-
-
-def power_of_each(power: float, claims: int) -> float:
-    """What power each of `claims` needs so that all pass with `power` or more, whatever their dependence.
-
-    Bonferroni on the misses, 1 - (1 - power) / claims, as for guardrail metrics (Schultzberg, Ankargren and
-    Frånberg 2024, arXiv 2402.11609).
-
-    Raises:
-        UsageError: power outside (0, 1) or no claims.
-    """
-    if not 0 < power < 1 or claims < 1:
-        raise UsageError(f"expected 0 < power < 1 and claims >= 1, found {power} and {claims}")
-    return 1 - (1 - power) / claims
 
 
 def _lowest(moving: Scores, sizes: NDArray[np.intp], draws: int, rng: np.random.Generator) -> list[Scores]:

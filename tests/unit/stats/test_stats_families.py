@@ -10,7 +10,6 @@ from rsa_ops.stats import (
     artifact_noninferiority,
     compare_slices,
     noninferiority,
-    power_of_each,
     slices_by,
     worst_slice_test,
 )
@@ -131,14 +130,6 @@ def test_exchanging_whole_groups_is_more_careful_than_single_examples() -> None:
     assert together > 5 * alone
 
 
-@pytest.mark.parametrize("power", [0.8, 0.9])
-def test_all_pass_with_the_power_promised_whatever_their_dependence(power: float) -> None:
-    each = power_of_each(power, 4)
-    assert each**4 > power  # independent
-    assert 1 - 4 * (1 - each) == pytest.approx(power)  # the worst case: never two misses at once
-    assert power_of_each(power, 1) == pytest.approx(power)
-
-
 def test_what_is_no_slice_is_refused() -> None:
     ours, theirs = arms(3)
     rng = np.random.default_rng(1)
@@ -155,9 +146,6 @@ def test_what_is_no_slice_is_refused() -> None:
         compare_slices(ours[:, :5], theirs, MASKS, margin=0.1)
     with pytest.raises(IntegrityError, match="seeds"):
         compare_slices(ours[:1], theirs, MASKS, margin=0.1)
-    for bad in (0.0, 1.0):
-        with pytest.raises(UsageError):
-            power_of_each(bad, 3)
 
 
 def test_a_slice_is_as_large_as_its_groups_are_many() -> None:
