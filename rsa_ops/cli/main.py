@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from rsa_ops.cli import alone, initialise, running
+from rsa_ops.cli import alone, audit, initialise, keys, running
 from rsa_ops.errors import EXIT_MEANINGS, ExitCode, RsaOpsError
 
 EPILOG = "Exit codes: " + " · ".join(f"{int(code)} {words}" for code, words in EXIT_MEANINGS.items())
@@ -24,6 +24,8 @@ app = typer.Typer(
 running.add_to(app)
 initialise.add_to(app)
 alone.add_to(app)
+audit.add_to(app)
+keys.add_to(app)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """A checkpoint: a signed word about how far the ledger had come, to be kept where the ledger is not.
 
-A hash chain cannot show that its end was cut off, nor that somebody with the keys wrote all of it anew. A checkpoint
-that lies elsewhere (a git tag, a CI artifact, another disk, a mail) shows both.
+A hash chain cannot show that its end was cut off, nor that somebody with the keys wrote all of it anew. A
+checkpoint that lies elsewhere (a git tag, a CI artifact, another disk, a mail) shows both.
 """
 
 from __future__ import annotations

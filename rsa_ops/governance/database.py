@@ -1,8 +1,8 @@
 """The database under a ledger: its address, its one table, and an engine that reads or writes it.
 
-SQLite is the embedded default (write-ahead log, every commit on the disk before it counts), PostgreSQL is for teams.
-The triggers that refuse UPDATE, DELETE, TRUNCATE and REPLACE hold off mistakes, not an owner of the database: who
-may drop a trigger may change a row, and then verification finds it. It never relies on them.
+SQLite is the embedded default (write-ahead log, every commit on the disk before it counts), PostgreSQL is for
+teams. The triggers that refuse UPDATE, DELETE, TRUNCATE and REPLACE hold off mistakes, not an owner of the
+database: who may drop a trigger may change a row, and then verification finds it. It never relies on them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, Index, MetaData, String, Table, Text
-from sqlalchemy import create_engine, event, inspect
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Index,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    inspect,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -48,13 +60,14 @@ ENTRIES = Table(
 COPIES = ("sequence", "previous", "kind", "subject", "at")
 _REFUSED = "the ledger is append-only"
 _SQLITE_TRIGGERS = (
-    f"CREATE TRIGGER rsa_ops_ledger_update BEFORE UPDATE ON rsa_ops_ledger BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
-    f"CREATE TRIGGER rsa_ops_ledger_delete BEFORE DELETE ON rsa_ops_ledger BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
+    "CREATE TRIGGER rsa_ops_ledger_update BEFORE UPDATE ON rsa_ops_ledger "
+    f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
+    "CREATE TRIGGER rsa_ops_ledger_delete BEFORE DELETE ON rsa_ops_ledger "
+    f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
     # INSERT OR REPLACE deletes without firing a delete trigger; this one fires before it.
-    f"""CREATE TRIGGER rsa_ops_ledger_replace BEFORE INSERT ON rsa_ops_ledger WHEN EXISTS (
-        SELECT 1 FROM rsa_ops_ledger
-        WHERE sequence = NEW.sequence OR previous = NEW.previous OR hash = NEW.hash
-    ) BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END""",
+    "CREATE TRIGGER rsa_ops_ledger_replace BEFORE INSERT ON rsa_ops_ledger WHEN EXISTS (SELECT 1 FROM rsa_ops_ledger "
+    "WHERE sequence = NEW.sequence OR previous = NEW.previous OR hash = NEW.hash) "
+    f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
 )
 _POSTGRES_TRIGGERS = (
     f"""CREATE OR REPLACE FUNCTION rsa_ops_ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -75,7 +88,9 @@ def ledger_url(address: str) -> URL:
     try:
         url = make_url(address)
     except ArgumentError as error:
-        raise UsageError("the ledger's address is no URL", hint="sqlite:///FILE or postgresql://HOST/NAME") from error
+        raise UsageError(
+            "the ledger's address is no URL", hint="sqlite:///FILE or postgresql://HOST/NAME"
+        ) from error
     backend = "postgresql" if url.drivername == "postgres" else url.get_backend_name()
     if backend == "sqlite" and url.database not in (None, "", ":memory:"):
         return url.set(database=str(Path(str(url.database)).resolve()))
@@ -216,7 +231,9 @@ def _connect_sqlite(file: Path, *, write: bool) -> sqlite3.Connection:
 
 
 def _opened(address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(address, uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        address, uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+    )
     # Damaged text must reach verification as a finding, not end it.
     connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
     return connection

@@ -1,8 +1,8 @@
 """One entry of the ledger: a frozen value, its canonical bytes, its hash.
 
-The bytes are canonical JSON (RFC 8785) restricted so that every JSON library writes the same: no floats (numbers are
-integers below 2**53 or strings), ASCII keys. Hash and signature are taken over the pre-authentication encoding of
-DSSE 1.0.2 (`PAE` in its protocol.md), so that any DSSE tool can check a signature, and one made for an entry can
+The bytes are canonical JSON (RFC 8785), restricted so that every JSON library writes the same: no floats (numbers
+are integers below 2**53 or strings), ASCII keys. Hash and signature are taken over the pre-authentication encoding
+of DSSE 1.0.2 (`PAE` in its protocol.md), so that any DSSE tool can check a signature, and one made for an entry can
 never pass as one for a checkpoint or a plan. Byte format, field by field: docs/governance.md.
 """
 
@@ -106,7 +106,7 @@ class Entry(Value):
         """The canonical JSON text of the entry: what is stored, hashed and signed.
 
         Raises:
-            UsageError: the payload holds a float, a key that is no ASCII, an integer of 2**53 or more, or is too large.
+            UsageError: the payload holds a float, a key beyond ASCII, an integer of 2**53 or more, or is too large.
         """
         _require_plain(self.payload, DEEPEST)
         body = canonical_json(self.model_dump(mode="json"))

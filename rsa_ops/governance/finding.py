@@ -48,7 +48,7 @@ class Fault(NamedTuple):
 
 
 class Finding(Value):
-    """One thing wrong: `sequence` is the entry that it was found at (for the registry: the one that says otherwise)."""
+    """One thing wrong, at the entry `sequence`; for the registry, that is the entry which says how it should be."""
 
     flaw: Flaw
     sequence: int

@@ -28,7 +28,7 @@ _OPERATORS = frozenset(
 MAY_WRITE: Mapping[Role, frozenset[Kind]] = MappingProxyType(
     {Role.ADMIN: frozenset(Kind), Role.OPERATOR: _OPERATORS, Role.APPROVER: _APPROVERS}
 )
-"""An administrator may write everything; that two people are needed for a promotion is the plan's rule, not a role's."""
+"""An administrator may write all kinds; that a promotion needs two people is for the plan to say, not for a role."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,12 @@ class Keyring:
         if grant.key in self.holders:
             raise IntegrityError(f"the key {short(grant.key)} was granted before")
         holder = Holder(
-            grant.key, load_public(grant.key, grant.public_key), grant.role, grant.name, grant.custody, entry.sequence
+            grant.key,
+            load_public(grant.key, grant.public_key),
+            grant.role,
+            grant.name,
+            grant.custody,
+            entry.sequence,
         )
         return Keyring({**self.holders, grant.key: holder})
 

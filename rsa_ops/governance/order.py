@@ -34,15 +34,15 @@ class Order:
     pointers: dict[tuple[str, str], Pointer] = field(default_factory=dict)
     versions: dict[tuple[str, str], Pointer] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
-    _locks: dict[Digest, PolicyLock] = field(default_factory=dict)
+    _locks: dict[str, tuple[Digest, PolicyLock]] = field(default_factory=dict)  # by run; the first one counts
     _opened: dict[tuple[str, Digest], dict[Digest, int]] = field(default_factory=dict)
 
     def fault(self, entry: Entry, name: Digest, payload: object) -> Fault | None:
         """Why the entry (its hash is `name`) may not stand here, or None; and remember it."""
         match payload:
             case PolicyLock():
-                self._locks[name] = payload
-                policies = self._opened.setdefault((entry.subject, payload.test_digest), {})
+                self._locks.setdefault(entry.subject, (name, payload))
+                policies = self._opened.setdefault((payload.pipeline, payload.test_digest), {})
                 policies.setdefault(payload.policy_digest, entry.sequence)
             case VerdictGiven():
                 return self._verdict(entry, payload)
@@ -51,19 +51,23 @@ class Order:
         return None
 
     def _verdict(self, entry: Entry, verdict: VerdictGiven) -> Fault | None:
-        lock = self._locks.get(verdict.lock)
-        if lock is None:
-            return Fault(Flaw.WRONG_ORDER, f"a verdict, but no policy lock {short(verdict.lock)} stands before it")
-        for what in ("run", "policy_digest", "test_digest"):
+        name, lock = self._locks.get(entry.subject, (None, None))
+        if lock is None or name != verdict.lock:
+            return Fault(Flaw.WRONG_ORDER, f"{short(verdict.lock)} is not the policy lock that this run began with")
+        if verdict.outcome is Outcome.ERROR:
+            return None  # another policy or test set than the locked one may be what the error is about
+        for what in ("pipeline", "policy_digest", "test_digest"):
             locked, judged = getattr(lock, what), getattr(verdict, what)
             if locked != judged:
-                return Fault(Flaw.WRONG_ORDER, f"its lock fixed the {what} {_shown(locked)}, it judged {_shown(judged)}")
+                return Fault(
+                    Flaw.WRONG_ORDER, f"its lock fixed the {what} {_shown(locked)}, it judged {_shown(judged)}"
+                )
         if verdict.outcome is Outcome.PROMOTE:
             self._tell_other_policies(entry, verdict)
         return None
 
     def _tell_other_policies(self, entry: Entry, verdict: VerdictGiven) -> None:
-        policies = self._opened.get((entry.subject, verdict.test_digest), {})
+        policies = self._opened.get((verdict.pipeline, verdict.test_digest), {})
         others = sorted(where for policy, where in policies.items() if policy != verdict.policy_digest)
         if others:
             listed = ", ".join(map(str, others[:5]))

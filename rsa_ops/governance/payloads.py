@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, JsonValue, StringConstraints, ValidationError
 
@@ -16,6 +16,7 @@ from rsa_ops.governance.entry import LARGEST_INTEGER, Entry, Kind, Role
 Custody = Literal["held", "beside ledger"]
 """`beside ledger`: made by rsa_ops next to the ledger, so that who can write the one can sign the other."""
 
+V = TypeVar("V", bound=Value)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 Counter = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
@@ -55,21 +56,21 @@ class ClockSet(Value):
 
 
 class PolicyLock(Value):
-    """`policy-lock`: the policy and the test set of `run`, fixed before the run reads a score."""
+    """`policy-lock`: the policy and the test set of a run (the entry's subject), fixed before it reads a score."""
 
-    run: Name
+    pipeline: Name
     policy: str
     policy_digest: Digest
     test_digest: Digest
 
 
 class VerdictGiven(Value):
-    """`verdict`: what the gate said about a run. `lock` is the hash of the entry that locked its policy.
+    """`verdict`: what the gate said about a run (the entry's subject).
 
-    `verdict_digest` is the digest of verdict.json.
+    `lock` is the hash of the entry that locked its policy, `verdict_digest` the digest of verdict.json.
     """
 
-    run: Name
+    pipeline: Name
     lock: Digest
     policy_digest: Digest
     test_digest: Digest
@@ -111,8 +112,15 @@ def read_payload(entry: Entry) -> Value | dict[str, JsonValue]:
         IntegrityError: the payload is not what its kind says.
     """
     kind = PAYLOADS.get(entry.kind)
-    if kind is None:
-        return entry.payload
+    return entry.payload if kind is None else payload_as(entry, kind)
+
+
+def payload_as(entry: Entry, kind: type[V]) -> V:
+    """The payload of an entry as a `kind`.
+
+    Raises:
+        IntegrityError: it is none.
+    """
     try:
         return kind.model_validate_json(json.dumps(entry.payload))
     except ValidationError as error:

@@ -186,18 +186,6 @@ class Ledger:
         draft = Draft.of(Kind.GENESIS, public.key, grant)
         return self._transact(lambda view: self._begun(view, draft, signer))
 
-    def rows(self) -> Iterator[Row]:
-        """All rows in order, as they are; for `verify` and `export`.
-
-        Raises:
-            MissingError: no ledger there. IntegrityError: a damaged database.
-        """
-        with self._reading() as connection:
-            wanted = select(ENTRIES).order_by(ENTRIES.c.sequence)
-            for row in connection.execution_options(yield_per=1000).execute(wanted).mappings():
-                copies = {name: row[name] for name in ("sequence", "previous", "kind", "subject", "at")}
-                yield Row(row["body"], row["hash"], row["signature"], copies)
-
     @contextmanager
     def view(self) -> Iterator[View]:
         """One state of the ledger, to read from; entries written meanwhile do not show.
@@ -292,7 +280,7 @@ class Ledger:
         if kind is not Kind.CLOCK_SET and latest and now < from_instant(latest) - self.tolerance:
             raise ConflictError(
                 f"the clock says {to_instant(now)}, but the ledger has an entry of {latest}",
-                hint="Set the clock right. If it was ahead before, an administrator says so: `rsa-ops audit clock`.",
+                hint="Set the clock right. Was it ahead before? An administrator writes so: `rsa-ops audit clock`.",
             )
         return now
 
@@ -310,9 +298,7 @@ def open_ledger(address: str, *, write: bool) -> Ledger:
 def seal(entry: Entry, signer: Signer) -> Sealed:
     """The entry with its text, hash and signature."""
     body = entry.body()
-    return Sealed(
-        entry=entry, body=body, hash=entry_hash(body), signature=to_base64(signer.sign(message(body)))
-    )
+    return Sealed(entry=entry, body=body, hash=entry_hash(body), signature=to_base64(signer.sign(message(body))))
 
 
 def ledger_name(head: Sealed) -> Digest:
@@ -336,17 +322,21 @@ def copies(entry: Entry) -> dict[str, object]:
 
 
 def _sealed(row: RowMapping) -> Sealed:
+    """The entry of a row whose bytes give its hash; nothing is built on one that does not even do that."""
     try:
-        if entry_hash(row["body"]) != row["hash"]:
-            raise IntegrityError("its bytes do not give its hash")
         entry = parse_entry(row["body"])
-        if entry.sequence != row["sequence"]:
-            raise IntegrityError(f"it says that it is entry {entry.sequence}")
-        return Sealed(entry=entry, body=row["body"], hash=row["hash"], signature=row["signature"])
-    except (ValueError, AttributeError, IntegrityError) as error:
-        raise IntegrityError(
-            f"entry {row['sequence']} of the ledger is broken: {error}", hint="`rsa-ops audit verify` tells more."
-        ) from error
+        found = Sealed(entry=entry, body=row["body"], hash=entry_hash(row["body"]), signature=row["signature"])
+    except (ValueError, TypeError, IntegrityError) as error:
+        raise _broken(row, str(error)) from error
+    if (found.hash, entry.sequence) != (row["hash"], row["sequence"]):
+        raise _broken(row, "its bytes do not give its hash or its number")
+    return found
+
+
+def _broken(row: RowMapping, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"entry {row['sequence']} of the ledger is broken: {why}", hint="`rsa-ops audit verify` tells more."
+    )
 
 
 def _refused(fault: Fault) -> RsaOpsError:

@@ -1,6 +1,6 @@
 """The walk of verification: what each entry must be, given all entries before it.
 
-`Walk` is the one value here that changes, because a hundred thousand copies of it would cost more than what it checks.
+`Walk` is the one value here that changes: a hundred thousand copies of it would cost more than what it checks.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Walk:
         if isinstance(parsed, Fault):
             return parsed.at(self.entries)
         entry, body, name = parsed
-        fault = self._place(row, entry)
-        if fault is not None:
-            return self._where(fault, entry)
+        misplaced = self._place(row, entry)
+        if misplaced is not None:
+            return misplaced
         fault = (
             self._author(row, entry, body, signatures)
             or self._meaning(entry, name)
@@ -83,7 +83,9 @@ class Walk:
             return Fault(Flaw.TRUNCATED, "the ledger has no entries at all").at(0)
         for checkpoint in self.checkpoints:
             if checkpoint.sequence >= self.entries:
-                reason = f"the ledger ends with entry {self.entries - 1}; a checkpoint knows entry {checkpoint.sequence}"
+                reason = (
+                    f"the ledger ends with entry {self.entries - 1}; a checkpoint knows entry {checkpoint.sequence}"
+                )
                 return Fault(Flaw.TRUNCATED, reason).at(self.entries)
         return None
 
@@ -101,33 +103,33 @@ class Walk:
         except IntegrityError as error:
             return Fault(Flaw.NOT_CANONICAL, error.message)
 
-    def _place(self, row: Row, entry: Entry) -> Fault | None:
+    def _place(self, row: Row, entry: Entry) -> Finding | None:
         """The entry stands where it says, after the entry that it names, in this ledger."""
-        claimed = row.copies.get("sequence", entry.sequence)
-        if claimed != entry.sequence:
-            return Fault(Flaw.MOVED, f"in its place stands what was written as entry {entry.sequence}")
-        if entry.sequence < self.entries:
-            return Fault(Flaw.FORKED, f"there are two entries {entry.sequence}")
-        if entry.sequence > self.entries:
-            return Fault(Flaw.DELETED, f"it is not there; entry {entry.sequence} stands in its place")
+        here, number = self.entries, entry.sequence
+        if row.copies.get("sequence", number) != number:
+            return Fault(Flaw.MOVED, f"in its place stands what was written as entry {number}").at(here)
+        if number < here:
+            return Fault(Flaw.FORKED, f"there are two entries {number}").at(number)
+        if number > here:
+            return Fault(Flaw.DELETED, f"it is not there; entry {number} stands in its place").at(here)
+        fault = self._link(entry) or _copies(row, entry)
+        if fault is None:
+            return None
+        return fault.at(max(0, here - 1) if fault.flaw is Flaw.REPLACED else here)
+
+    def _link(self, entry: Entry) -> Fault | None:
+        """Named for what is wrong with the entry before, where this one was written after another."""
         if entry.ledger != self.ledger:
-            return Fault(Flaw.WRONG_LEDGER, f"it was written for the ledger {short(entry.ledger)}, not for this one")
+            return Fault(
+                Flaw.WRONG_LEDGER, f"it was written for the ledger {short(entry.ledger)}, not for this one"
+            )
         if entry.previous != self.head:
             return Fault(
                 Flaw.REPLACED,
                 f"entry {entry.sequence} was written after an entry {short(entry.previous)}, "
                 f"but the one before it is {short(self.head)}",
             )
-        for name, value in copies(entry).items():
-            if row.copies.get(name, value) != value:
-                return Fault(Flaw.COPY_CHANGED, f"the column {name} says {_shown(row.copies[name])}, the entry {value}")
         return None
-
-    def _where(self, fault: Fault, entry: Entry) -> Finding:
-        """A fork is at the earlier entry, a replaced entry is the one before; others are where they are found."""
-        if fault.flaw is Flaw.FORKED:
-            return fault.at(entry.sequence)
-        return fault.at(max(0, self.entries - 1) if fault.flaw is Flaw.REPLACED else self.entries)
 
     def _checkpoint(self, entry: Entry, name: Digest) -> Fault | None:
         for checkpoint in self.checkpoints:
@@ -143,7 +145,9 @@ class Walk:
                 )
             holder = self.keyring.holders.get(checkpoint.key)
             if holder is None or holder.until is not None:
-                return Fault(Flaw.BAD_CHECKPOINT, f"its checkpoint is signed by {short(checkpoint.key)}, no good key")
+                return Fault(
+                    Flaw.BAD_CHECKPOINT, f"its checkpoint is signed by {short(checkpoint.key)}, no good key"
+                )
         return None
 
     def _author(self, row: Row, entry: Entry, body: str, signatures: list[Signature]) -> Fault | None:
@@ -184,10 +188,19 @@ class Walk:
         if entry.kind is not Kind.CLOCK_SET and self.latest and entry.at < self.latest:
             back = from_instant(self.latest) - moment
             if back > self.tolerance:
-                return Fault(Flaw.CLOCK_BACK, f"{entry.at} is {back.total_seconds():.0f} s before an entry in front of it")
+                return Fault(
+                    Flaw.CLOCK_BACK, f"{entry.at} is {back.total_seconds():.0f} s before an entry in front of it"
+                )
         return None
 
 
 def _shown(value: object) -> str:
     text = str(value)
     return short(text) if text.startswith("sha256:") else repr(text[:60])
+
+
+def _copies(row: Row, entry: Entry) -> Fault | None:
+    for name, value in copies(entry).items():
+        if row.copies.get(name, value) != value:
+            return Fault(Flaw.COPY_CHANGED, f"the column {name} says {_shown(row.copies[name])}, the entry {value}")
+    return None

@@ -15,6 +15,7 @@ from rsa_ops.data.validate import validate as validate_data
 from rsa_ops.execution.cached_map import Item, cached_map
 from rsa_ops.execution.key import content_key
 from rsa_ops.files import read_record
+from rsa_ops.stages.ledger import lock_policy
 from rsa_ops.stages.run import Run
 from rsa_ops.tracking.runs import CellLog, RunFacts, log_files
 
@@ -65,7 +66,7 @@ def validate(run: Run) -> Data:
 
 
 def _lock(run: Run, validation: Validation) -> None:
-    """Write policy and test set down while no score exists."""
+    """Write policy and test set down before this run reads a score; the ledger first, for it is the truth."""
     record = RunRecord(
         pipeline=run.config.name,
         task=run.config.task,
@@ -79,8 +80,10 @@ def _lock(run: Run, validation: Validation) -> None:
         settings_note=run.config.settings_note,
         mlflow_hint=run.mlflow_command,
     )
+    lock = lock_policy(run.notary, run.config.name, run.run_id, run.policy, record.test_digest)
     run.keep(record, RUN_RECORD)
-    run.tag({"test.sha256": record.test_digest, "policy.sha256": record.policy_digest})
+    run.tag({"test.sha256": record.test_digest, "policy.sha256": record.policy_digest, "ledger.lock": lock.hash})
+    run.progress.note(f"policy and test set are locked by entry {lock.entry.sequence} of the ledger")
 
 
 def _work(task: Any, folder: Path, progress: Any) -> None:
