@@ -94,7 +94,7 @@ def chain_notes(verified: Verified) -> tuple[Note, ...]:
     local = (
         Note(
             sequence=holder.since,
-            text=f"the key {holder.name!r} lies beside the ledger, and proves nothing about the account that has both",
+            text=f"the key {holder.name!r} lies beside the ledger, so it proves nothing about who has both",
         )
         for holder in verified.walk.keyring.holders.values()
         if holder.custody == "beside ledger"

@@ -58,20 +58,22 @@ ENTRIES = Table(
 """`body` and `signature` are the entry; the other columns copy what is in `body`, for the indexes."""
 
 COPIES = ("sequence", "previous", "kind", "subject", "at")
-_REFUSED = "the ledger is append-only"
 _SQLITE_TRIGGERS = (
-    "CREATE TRIGGER rsa_ops_ledger_update BEFORE UPDATE ON rsa_ops_ledger "
-    f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
-    "CREATE TRIGGER rsa_ops_ledger_delete BEFORE DELETE ON rsa_ops_ledger "
-    f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
+    """CREATE TRIGGER rsa_ops_ledger_update BEFORE UPDATE ON rsa_ops_ledger
+        BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END""",
+    """CREATE TRIGGER rsa_ops_ledger_delete BEFORE DELETE ON rsa_ops_ledger
+        BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END""",
     # INSERT OR REPLACE deletes without firing a delete trigger; this one fires before it.
-    "CREATE TRIGGER rsa_ops_ledger_replace BEFORE INSERT ON rsa_ops_ledger WHEN EXISTS (SELECT 1 FROM rsa_ops_ledger "
-    "WHERE sequence = NEW.sequence OR previous = NEW.previous OR hash = NEW.hash) "
-    f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
+    """CREATE TRIGGER rsa_ops_ledger_replace BEFORE INSERT ON rsa_ops_ledger
+        WHEN EXISTS (
+            SELECT 1 FROM rsa_ops_ledger
+            WHERE sequence = NEW.sequence OR previous = NEW.previous OR hash = NEW.hash
+        )
+        BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END""",
 )
 _POSTGRES_TRIGGERS = (
-    f"""CREATE OR REPLACE FUNCTION rsa_ops_ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$""",
+    """CREATE OR REPLACE FUNCTION rsa_ops_ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$""",
     """CREATE TRIGGER rsa_ops_ledger_update BEFORE UPDATE OR DELETE OR TRUNCATE ON rsa_ops_ledger
         FOR EACH STATEMENT EXECUTE FUNCTION rsa_ops_ledger_refuse()""",
 )
@@ -107,8 +109,8 @@ def database_file(url: URL) -> Path | None:
 
 
 def shown(url: URL) -> str:
-    """The address without its password."""
-    return url.render_as_string(hide_password=True)
+    """The address for people, which `ledger_url` understands too: a file's path, or a URL without its password."""
+    return str(database_file(url) or url.render_as_string(hide_password=True))
 
 
 def open_engine(url: URL, *, write: bool) -> Engine:
@@ -199,7 +201,7 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[RsaOpsError], str, str], ...] = (
         "Restore it from a copy; a checkpoint tells whether the copy is whole.",
     ),
     (
-        (_REFUSED,),
+        ("append-only",),
         IntegrityError,
         "the ledger refused a change",
         "Entries are added, never changed.",

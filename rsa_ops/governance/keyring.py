@@ -28,7 +28,7 @@ _OPERATORS = frozenset(
 MAY_WRITE: Mapping[Role, frozenset[Kind]] = MappingProxyType(
     {Role.ADMIN: frozenset(Kind), Role.OPERATOR: _OPERATORS, Role.APPROVER: _APPROVERS}
 )
-"""An administrator may write all kinds; that a promotion needs two people is for the plan to say, not for a role."""
+"""An administrator may write all kinds; that a promotion needs two people is for its plan to say."""
 
 
 @dataclass(frozen=True)
