@@ -55,6 +55,7 @@ CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far the clocks of two honest writers may be apart."""
 
 _ATTEMPTS = 20
+_STREAMED = {"yield_per": 1000}
 _RETRIED = ("40001", "40P01")  # PostgreSQL: serialisation failure, deadlock; both leave nothing behind
 
 
@@ -115,7 +116,7 @@ class View:
             wanted = wanted.where(ENTRIES.c.subject == subject)
         if limit is not None:
             wanted = wanted.limit(limit)
-        for row in self.connection.execution_options(yield_per=1000).execute(wanted).mappings():
+        for row in self.connection.execute(wanted, execution_options=_STREAMED).mappings():
             yield _sealed(row)
 
     def keyring(self) -> Keyring:
@@ -206,7 +207,7 @@ class Ledger:
         """
         with self.view() as view:
             wanted = select(ENTRIES).order_by(ENTRIES.c.sequence)
-            for row in view.connection.execution_options(yield_per=1000).execute(wanted).mappings():
+            for row in view.connection.execute(wanted, execution_options=_STREAMED).mappings():
                 yield Row(row["body"], row["hash"], row["signature"], {name: row[name] for name in COPIES})
 
     def close(self) -> None:
