@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,9 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it stays in the ledg
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    group = typer.Typer(name="audit", help="The ledger: what was decided, by which key, in which order.")
+    group = typer.Typer(
+        name="audit", no_args_is_help=True, help="The ledger: what was decided, by which key, in which order."
+    )
     for command in (init, log, show, verify, export, checkpoint, clock):
         group.command(command.__name__)(command)
     app.add_typer(group)
@@ -39,8 +42,8 @@ def init(
     if ledger is None or key is None:
         raise UsageError("a ledger is begun at --ledger with --key", hint="`rsa-ops keys new -o FILE` makes a key.")
     signer = load_key(key)
-    opened = open_ledger(ledger, write=True)
-    begun = opened.begin(signer, name)
+    with closing(open_ledger(ledger, write=True)) as opened:
+        begun = opened.begin(signer, name)
     print_lines(f"began {opened.address}", f"ledger  {begun.hash}", f"admin   {signer.public.key} {name}")
     return int(ExitCode.DONE)
 
@@ -60,8 +63,7 @@ def log(
 
     if kind is not None and kind not in set(Kind):
         raise UsageError(f"no kind {kind!r}", hint=f"One of {', '.join(Kind)}.")
-    opened = open_ledger(ledger or default_address(), write=False)
-    with opened.view() as view:
+    with closing(open_ledger(ledger or default_address(), write=False)) as opened, opened.view() as view:
         kinds = () if kind is None else (Kind(kind),)
         found = tuple(view.find(kinds, subject, newest_first=True, limit=last))[::-1]
     if as_json:
@@ -82,8 +84,7 @@ def show(
     from rsa_ops.stages.audit import signature_words
     from rsa_ops.stages.ledger import default_address
 
-    opened = open_ledger(ledger or default_address(), write=False)
-    with opened.view() as view:
+    with closing(open_ledger(ledger or default_address(), write=False)) as opened, opened.view() as view:
         number = int(entry) if entry.isdecimal() else None
         found = view.by_hash(entry) if number is None else next(view.find(after=number - 1, limit=1), None)
         if found is None or (number is not None and found.entry.sequence != number):
@@ -126,8 +127,8 @@ def export(ledger: LedgerAddress = None) -> int:
     from rsa_ops.governance.store import open_ledger
     from rsa_ops.stages.ledger import default_address
 
-    opened = open_ledger(ledger or default_address(), write=False)
-    sys.stdout.writelines(export_lines(opened.rows()))
+    with closing(open_ledger(ledger or default_address(), write=False)) as opened:
+        sys.stdout.writelines(export_lines(opened.rows()))
     return int(ExitCode.DONE)
 
 
@@ -154,8 +155,8 @@ def clock(reason: Reason, ledger: LedgerAddress = None, key: KeyFile = None) -> 
     from rsa_ops.governance.payloads import ClockSet
     from rsa_ops.stages.ledger import open_writer
 
-    notary = open_writer(ledger, key)
-    made = notary.write(Kind.CLOCK_SET, "clock", ClockSet(reason=reason))
+    with open_writer(ledger, key) as notary:
+        made = notary.write(Kind.CLOCK_SET, "clock", ClockSet(reason=reason))
     print_lines(f"entry {made.entry.sequence}: the clock counts from {made.entry.at}")
     return int(ExitCode.DONE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from rsa_ops.errors import ExitCode, UsageError
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    group = typer.Typer(name="keys", help="Who may sign what in a ledger.")
+    group = typer.Typer(name="keys", no_args_is_help=True, help="Who may sign what in a ledger.")
     for name, command in (("new", new), ("show", show), ("list", listing), ("add", add), ("revoke", revoke)):
         group.command(name)(command)
     app.add_typer(group)
@@ -53,8 +54,7 @@ def listing(ledger: LedgerAddress = None, as_json: AsJson = False) -> int:
     from rsa_ops.governance.store import open_ledger
     from rsa_ops.stages.ledger import default_address
 
-    opened = open_ledger(ledger or default_address(), write=False)
-    with opened.view() as view:
+    with closing(open_ledger(ledger or default_address(), write=False)) as opened, opened.view() as view:
         keys = tuple(map(KeyLine.of, view.keyring().holders.values()))
     if as_json:
         print_record(KeyList(source=opened.address, keys=keys))
@@ -82,7 +82,8 @@ def add(
     half = read_record(PublicKey, public)
     half.verifier()
     grant = KeyGrant(key=half.key, public_key=half.public_key, role=Role(role), name=name, custody="held")
-    made = open_writer(ledger, key).write(Kind.KEY_ADDED, half.key, grant)
+    with open_writer(ledger, key) as notary:
+        made = notary.write(Kind.KEY_ADDED, half.key, grant)
     print_lines(f"entry {made.entry.sequence}: {half.key} is {role} as {name}")
     return int(ExitCode.DONE)
 
@@ -98,8 +99,8 @@ def revoke(
     from rsa_ops.governance.payloads import KeyRevoked
     from rsa_ops.stages.ledger import full_key, open_writer
 
-    notary = open_writer(ledger, key)
-    name = full_key(notary, revoked)
-    made = notary.write(Kind.KEY_REVOKED, name, KeyRevoked(key=name, reason=reason))
+    with open_writer(ledger, key) as notary:
+        name = full_key(notary, revoked)
+        made = notary.write(Kind.KEY_REVOKED, name, KeyRevoked(key=name, reason=reason))
     print_lines(f"entry {made.entry.sequence}: {name} is revoked")
     return int(ExitCode.DONE)

@@ -26,7 +26,9 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    func,
     inspect,
+    select,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -142,8 +144,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """The only writing transaction there is, until the block ends; committed when it ends well."""
     with engine.connect().execution_options(rsa_ops_writing=True) as connection, connection.begin():
         if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+            waiting = func.set_config("lock_timeout", f"{WAIT_SECONDS}s", True)  # noqa: FBT003  for this transaction
+            connection.execute(select(waiting, func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
         yield connection
 
 
@@ -192,6 +194,12 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[RsaOpsError], str, str], ...] = (
         UsageError,
         "the ledger may not be written here",
         "Give it a place that may be written; nothing was written.",
+    ),
+    (
+        ("no such table", "42P01"),
+        MissingError,
+        "there is no ledger in this database",
+        "`rsa-ops audit init` begins one.",
     ),
     (("disk is full", "53100"), MissingError, "no space left for the ledger", "Free some space and run again."),
     (

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, Engine, RowMapping, func, insert, select
+from sqlalchemy import Connection, Engine, RowMapping, func, insert, null, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError as NotUnique
 
@@ -126,19 +126,17 @@ class View:
             keyring = keyring.after(found.entry, read_payload(found.entry))
         return keyring
 
-    def database_clock(self) -> datetime | None:
-        """The clock of a database server; None for SQLite, which has none of its own."""
-        if self.connection.dialect.name != "postgresql":
-            return None
-        found = self.connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-        return found if isinstance(found, datetime) else None
+    def times(self) -> tuple[str, datetime | None]:
+        """The latest time that an entry carries (since the last `clock-set`, if any), and the server's clock.
 
-    def latest(self) -> str:
-        """The latest time that an entry carries, since the last `clock-set` where there is one; empty for none."""
-        reset = next(self.find((Kind.CLOCK_SET,), newest_first=True, limit=1), None)
-        since = 0 if reset is None else reset.entry.sequence
-        wanted = select(func.max(ENTRIES.c.at)).where(ENTRIES.c.sequence >= since)
-        return str(self.connection.execute(wanted).scalar() or "")
+        The first is empty in an empty ledger; SQLite has no clock of its own, so the second is None there.
+        """
+        number = ENTRIES.c.sequence
+        reset = select(func.coalesce(func.max(number), 0)).where(ENTRIES.c.kind == Kind.CLOCK_SET.value)
+        latest = select(func.max(ENTRIES.c.at)).where(number >= reset.scalar_subquery()).scalar_subquery()
+        server = self.connection.dialect.name == "postgresql"
+        found = self.connection.execute(select(latest, func.clock_timestamp() if server else null())).one()
+        return found[0] or "", found[1]
 
 
 Guard = Callable[[View], None]
@@ -237,7 +235,7 @@ class Ledger:
         return self._written(view, None, draft, signer, Role.ADMIN)
 
     def _appended(self, view: View, draft: Draft, signer: Signer, guard: Guard | None) -> Sealed:
-        head = view.head() if has_table(view.connection) else None
+        head = view.head()
         if head is None:
             raise MissingError(f"the ledger at {self.address} is empty", hint="`rsa-ops audit init` begins it.")
         if draft.kind is Kind.GENESIS:
@@ -272,7 +270,7 @@ class Ledger:
 
     def _now(self, view: View, kind: Kind) -> datetime:
         now = self.clock()
-        theirs, latest = view.database_clock(), view.latest()
+        latest, theirs = view.times()
         if theirs is not None and abs(now - theirs) > self.tolerance:
             raise ConflictError(
                 f"this machine's clock says {to_instant(now)}, the database's {to_instant(theirs)}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +45,8 @@ def audit(question: Question) -> AuditReport:
         MissingError: no such ledger, file or store. IntegrityError: a checkpoint file is none, or is not signed.
     """
     checkpoints = [read_checkpoint(path) for path in question.checkpoints]
-    source, rows = _rows(question)
-    verified = verify_rows(rows, now=utc_now(), checkpoints=checkpoints)
+    with _rows(question) as (source, rows):
+        verified = verify_rows(rows, now=utc_now(), checkpoints=checkpoints)
     store = None if question.offline or verified.first_bad is not None else _store(question)
     registry = _disagreements(verified, store) if store is not None else ()
     walk = verified.walk
@@ -70,8 +71,8 @@ def checkpoint(address: str, signer: Signer) -> Checkpoint:
     Raises:
         IntegrityError: something is wrong with the ledger. MissingError: the key is not one of it.
     """
-    ledger = open_ledger(address, write=False)
-    verified = verify_rows(ledger.rows(), now=utc_now())
+    with closing(open_ledger(address, write=False)) as ledger:
+        verified = verify_rows(ledger.rows(), now=utc_now())
     if verified.first_bad is not None:
         raise IntegrityError(f"no checkpoint of a broken ledger: {verified.first_bad}")
     walk = verified.walk
@@ -90,13 +91,15 @@ def signature_words(view: View, sealed: Sealed) -> str:
     return f"signed by  {holder.name} ({holder.role.value}, {holder.key}): {'holds' if holds else 'DOES NOT HOLD'}"
 
 
-def _rows(question: Question) -> tuple[str, Iterable[Row]]:
+@contextmanager
+def _rows(question: Question) -> Iterator[tuple[str, Iterable[Row]]]:
     if question.file is not None:
         if question.address is not None:
             raise UsageError("a ledger and a file", hint="Give --ledger or --file, one at a time.")
-        return str(question.file), read_export(question.file)
-    ledger = open_ledger(question.address or default_address(), write=False)
-    return ledger.address, ledger.rows()
+        yield str(question.file), read_export(question.file)
+        return
+    with closing(open_ledger(question.address or default_address(), write=False)) as ledger:
+        yield ledger.address, ledger.rows()
 
 
 def _store(question: Question) -> str | None:

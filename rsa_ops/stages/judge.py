@@ -88,6 +88,7 @@ def gate_alone(
     verdict = decide(policy, evidence)
     if notary is not None and lock is not None:
         sealed = seal_verdict(notary, record.pipeline, record.run_id, lock, verdict)
+        notary.ledger.close()
         tell(f"the verdict is entry {sealed.entry.sequence} of the ledger {notary.ledger.address}")
     return Judged(verdict, comparison, tco)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,10 +90,17 @@ def signing_key(address: str, key: Path | None) -> FileKey:
     return load_key(key or beside_it or Path())
 
 
-def open_writer(address: str | None, key: Path | None) -> Notary:
-    """A ledger that is there already, to write by hand into; `address` and `key` None are the usual places."""
+@contextmanager
+def open_writer(address: str | None, key: Path | None) -> Iterator[Notary]:
+    """A ledger that is there already, to write by hand into; `address` and `key` None are the usual places.
+
+    Raises:
+        MissingError: there is no such ledger, or no key.
+    """
     place = address or default_address()
-    return Notary(open_ledger(place, write=True), signing_key(place, key))
+    open_ledger(place, write=False).close()  # refuses a file that is not there, which writing would make
+    with closing(open_ledger(place, write=True)) as ledger:
+        yield Notary(ledger, signing_key(place, key))
 
 
 def full_key(notary: Notary, beginning: str) -> Digest:

@@ -100,9 +100,13 @@ def step(made: History, action: str, number: int, text: str) -> None:
     known = made.keyring.holders.get(other.public.key)
     if action == "free":
         kind = FREE[number]
-        made.write(kind, text, {"text": text, "number": number}, made.good(kind)[-1] if made.good(kind) else KEYS[0])
+        made.write(
+            kind, text, {"text": text, "number": number}, made.good(kind)[-1] if made.good(kind) else KEYS[0]
+        )
     elif action == "lock":
-        lock = PolicyLock(pipeline="p", policy=text, policy_digest=digest_bytes(b"p"), test_digest=digest_bytes(b"t"))
+        lock = PolicyLock(
+            pipeline="p", policy=text, policy_digest=digest_bytes(b"p"), test_digest=digest_bytes(b"t")
+        )
         made.write(Kind.POLICY_LOCK, f"run{number}", lock, made.good(Kind.POLICY_LOCK)[0])
     elif action == "move":
         made.generation += 1

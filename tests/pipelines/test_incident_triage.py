@@ -238,7 +238,9 @@ def test_the_first_output_says_what_the_key_beside_the_ledger_is_worth_and_nothi
     assert (home / "work" / "ledger.key").stat().st_mode & 0o777 == 0o600
     assert "rsa-ops audit verify --ledger" in first.stderr
     assert secret not in first.stderr + first.stdout
-    holding = [path for path in (home / "work").rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+    holding = [
+        path for path in (home / "work").rglob("*") if path.is_file() and secret.encode() in path.read_bytes()
+    ]
     assert holding == [home / "work" / "ledger.key"]
 
 

@@ -87,7 +87,9 @@ class Kit:
         )
         return self.write(Kind.VERDICT, run, payload.model_copy(update=changes))
 
-    def move(self, version: str, generation: int, *, kind: Kind = Kind.APPLIED, bytes_: str | None = None) -> Sealed:
+    def move(
+        self, version: str, generation: int, *, kind: Kind = Kind.APPLIED, bytes_: str | None = None
+    ) -> Sealed:
         payload = PointerMoved(
             model=MODEL,
             alias="champion",
@@ -162,7 +164,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Kit:
 
 @pytest.fixture
 def kit(written: Kit, tmp_path: Path) -> Kit:
-    """Entries 0 to 11: genesis, two keys, lock, verdict, move, lock, verdict, move, rollback, a plan, its approval."""
+    """Entries 0 to 11: genesis, 2 keys, lock, verdict, move, lock, verdict, move, rollback, plan, approval."""
     shutil.copy(written.file, tmp_path / "ledger.db")
     clock = Clock(written.clock.now)
     ledger = replace(open_ledger(str(tmp_path / "ledger.db"), write=True), clock=clock)

@@ -1,4 +1,4 @@
-"""Two processes write at once: one chain, in which no entry is lost, doubled or forked; on SQLite and PostgreSQL."""
+"""Two processes write at once: one chain, no entry lost, doubled or forked; on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 

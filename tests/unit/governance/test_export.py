@@ -57,7 +57,19 @@ def test_what_is_wrong_with_a_ledger_is_wrong_with_its_export_at_the_same_entry(
         (lambda lines: [*lines[:-1], lines[-1][:100]], (Flaw.EDITED, 11)),
         (lambda _: [], (Flaw.TRUNCATED, 0)),
     ],
-    ids=["gone", "reordered", "twice", "edited", "cut", "blank", "list", "nested", "types", "half written", "empty"],
+    ids=[
+        "gone",
+        "reordered",
+        "twice",
+        "edited",
+        "cut",
+        "blank",
+        "list",
+        "nested",
+        "types",
+        "half written",
+        "empty",
+    ],
 )
 def test_a_changed_file_is_found_at_its_line(kit: Kit, change: object, expected: tuple[Flaw, int]) -> None:
     path = exported(kit)

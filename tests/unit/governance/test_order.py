@@ -66,7 +66,9 @@ def test_a_promotion_on_a_test_set_that_another_policy_had_opened_is_told_and_a_
     (note,) = kit.verify().walk.order.notes
     assert note.sequence == 16
     assert "entries 3, 12" in note.text  # `policy` since entry 3, `strict` since entry 12
-    kit.verdict(kit.lock("run6", policy="easier", test="fresh"), run="run6", test_digest=digest("fresh"), policy="easier")
+    kit.verdict(
+        kit.lock("run6", policy="easier", test="fresh"), run="run6", test_digest=digest("fresh"), policy="easier"
+    )
     assert len(kit.verify().walk.order.notes) == 1
 
 

@@ -53,7 +53,9 @@ def test_an_edit_with_the_whole_chain_made_to_fit_is_found_by_the_signature(kit:
 
 
 @pytest.mark.parametrize("number", [3, 5, 10])
-def test_an_edit_by_the_holder_of_the_key_is_found_by_the_entries_of_others_behind_it(kit: Kit, number: int) -> None:
+def test_an_edit_by_the_holder_of_the_key_is_found_by_the_entries_of_others_behind_it(
+    kit: Kit, number: int
+) -> None:
     own = {kit.key("operator").public.key: kit.key("operator")}
     rewrite(kit, number, later, own, rest=False)
     assert found(kit) == (Flaw.REPLACED, number)
@@ -198,7 +200,13 @@ def test_an_entry_in_a_role_that_the_key_has_not_is_found(kit: Kit, role: str) -
 
 def test_a_key_that_grants_itself_more_is_found(kit: Kit) -> None:
     public = kit.key("friend").public
-    grant = {"custody": "held", "key": public.key, "name": "friend", "public_key": public.public_key, "role": "admin"}
+    grant = {
+        "custody": "held",
+        "key": public.key,
+        "name": "friend",
+        "public_key": public.public_key,
+        "role": "admin",
+    }
     add(kit, "operator", kind="key-added", payload=grant)
     assert found(kit) == (Flaw.WRONG_ROLE, 12)
 
