@@ -32,7 +32,7 @@ from rsa_ops.governance.verify import verify_rows
 HERE = Path(__file__).parent
 LIMITS = {"verify_seconds": 20.0, "append_ms_median": 10.0}
 APPENDS = 300
-REPEATS = 3
+REPEATS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 
 
 def fill(ledger: Ledger, keys: list[FileKey], count: int) -> None:

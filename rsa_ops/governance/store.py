@@ -131,12 +131,16 @@ class View:
 
         The first is empty in an empty ledger; SQLite has no clock of its own, so the second is None there.
         """
-        number = ENTRIES.c.sequence
-        reset = select(func.coalesce(func.max(number), 0)).where(ENTRIES.c.kind == Kind.CLOCK_SET.value)
-        latest = select(func.max(ENTRIES.c.at)).where(number >= reset.scalar_subquery()).scalar_subquery()
+        reset = select(func.max(ENTRIES.c.sequence)).where(ENTRIES.c.kind == Kind.CLOCK_SET.value)
+        latest = select(func.max(ENTRIES.c.at))  # without a condition, the index answers at once
         server = self.connection.dialect.name == "postgresql"
-        found = self.connection.execute(select(latest, func.clock_timestamp() if server else null())).one()
-        return found[0] or "", found[1]
+        wanted = select(
+            reset.scalar_subquery(), latest.scalar_subquery(), func.clock_timestamp() if server else null()
+        )
+        since, found, clock = self.connection.execute(wanted).one()
+        if since is not None:
+            found = self.connection.execute(latest.where(ENTRIES.c.sequence >= since)).scalar_one()
+        return found or "", clock
 
 
 Guard = Callable[[View], None]

@@ -107,9 +107,12 @@ def full_key(notary: Notary, beginning: str) -> Digest:
     """The id of the one key of a ledger that begins so.
 
     Raises:
-        MissingError: none does. UsageError: several do.
+        MissingError: none does. UsageError: several do, or there are fewer than six digits.
     """
-    wanted = f"sha256:{beginning.removeprefix('sha256:')}"
+    digits = beginning.removeprefix("sha256:")
+    if len(digits) < 6:
+        raise UsageError(f"{beginning!r} is too short for a key", hint="Give six digits or more.")
+    wanted = f"sha256:{digits}"
     with notary.ledger.view() as view:
         found = [key for key in view.keyring().holders if key.startswith(wanted)]
     if not found:
