@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rsa_ops.cli.output import AsJson, print_lines, print_record, table_console
+from rsa_ops.cli.output import AsJson, KeyFile, LedgerAddress, print_lines, print_note, print_record, table_console
 from rsa_ops.cli.progress import shown_progress
 from rsa_ops.errors import ExitCode
 
@@ -151,16 +151,23 @@ def gate(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown for a pull request here.")] = None,
+    ledger: LedgerAddress = None,
+    key: KeyFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Judge the evidence of a run by a policy: exit 0 promote, 4 reject, 5 inconclusive, 6 or 8 error."""
+    """Judge the evidence of a run by a policy: exit 0 promote, 4 reject, 5 inconclusive, 6 or 8 error.
+
+    The verdict goes to the ledger of the run, the one beside its MLflow store, or the one that --ledger names.
+    """
     from rsa_ops.files import write_text
     from rsa_ops.reporting.junit import verdict_junit
     from rsa_ops.reporting.markdown import verdict_markdown
     from rsa_ops.reporting.terminal import rulings_table
     from rsa_ops.stages.judge import gate_alone
+    from rsa_ops.stages.ledger import LedgerChoice
 
-    judged = gate_alone(candidate, policy, champion, store)
+    choice = LedgerChoice(ledger, key)
+    judged = gate_alone(candidate, policy, champion, store, choice, print_note)
     if junit is not None:
         write_text(junit, verdict_junit(judged.verdict))
     if markdown is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rsa_ops.cli.output import AsJson, print_lines, print_record, table_console
+from rsa_ops.cli.output import AsJson, KeyFile, LedgerAddress, print_lines, print_record, table_console
 from rsa_ops.cli.progress import shown_progress
 from rsa_ops.errors import ExitCode, MissingError, UsageError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rsa_ops.core.verdict import Verdict
+    from rsa_ops.stages.ledger import LedgerChoice
     from rsa_ops.stages.run import Run
 
 DEMO = "incident-triage"
@@ -32,13 +33,17 @@ def add_to(app: typer.Typer) -> None:
 def run(
     pipeline: Annotated[Path, typer.Argument(help="A pipeline folder, such as `rsa-ops init` writes.")],
     work: Work = Path("rsa-ops-run"),
+    ledger: LedgerAddress = None,
+    key: KeyFile = None,
     as_json: AsJson = False,
 ) -> int:
     """Run a pipeline: validate, train, benchmark, compare, cost, gate, report, promote.
 
     Finished cells are taken from earlier runs. The exit code is the verdict's.
     """
-    return int(run_pipeline(pipeline, work, as_json=as_json).exit_code)
+    from rsa_ops.stages.ledger import LedgerChoice
+
+    return int(run_pipeline(pipeline, work, LedgerChoice(ledger, key), as_json=as_json).exit_code)
 
 
 def demo(work: Work = Path("rsa-ops-demo"), as_json: AsJson = False) -> int:
@@ -46,18 +51,20 @@ def demo(work: Work = Path("rsa-ops-demo"), as_json: AsJson = False) -> int:
 
     Exits 0 when the walk is finished, whatever the verdict: the demo shows a verdict, it gates nothing.
     """
-    run_pipeline(pipelines_folder() / DEMO, work, as_json=as_json)
+    from rsa_ops.stages.ledger import LedgerChoice
+
+    run_pipeline(pipelines_folder() / DEMO, work, LedgerChoice(), as_json=as_json)
     return int(ExitCode.DONE)
 
 
-def run_pipeline(folder: Path, work: Path, *, as_json: bool) -> Verdict:
+def run_pipeline(folder: Path, work: Path, ledger: LedgerChoice, *, as_json: bool) -> Verdict:
     """Run the pipeline in `folder`, show its results, return its verdict."""
     from rsa_ops.stages.config import read_pipeline
     from rsa_ops.stages.run import open_run
 
     config, policy, home = read_pipeline(folder)
     walk = load_walk(home)
-    with shown_progress() as progress, open_run(config, policy, home, work, progress) as opened:
+    with shown_progress() as progress, open_run(config, policy, home, work, progress, ledger) as opened:
         verdict = walk(opened)
     if as_json:
         print_record(verdict)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
 from rsa_ops.core.design import ComparisonDesign
+from rsa_ops.core.digest import Digest, short
 from rsa_ops.core.verdict import Evidence, Verdict
+from rsa_ops.errors import IntegrityError
 from rsa_ops.files import read_record, write_text
 from rsa_ops.gates.decide import decide
+from rsa_ops.governance.checkpoint import make_checkpoint
+from rsa_ops.governance.entry import Sealed
+from rsa_ops.governance.payloads import PolicyLock, payload_as
 from rsa_ops.reporting.junit import verdict_junit
 from rsa_ops.reporting.markdown import verdict_markdown
 from rsa_ops.stages.benchmark import Scored
@@ -15,12 +20,14 @@ from rsa_ops.stages.champion import Champion, champion_contrasts, find_champion,
 from rsa_ops.stages.compare import RECORD as COMPARISON
 from rsa_ops.stages.design import DESIGN
 from rsa_ops.stages.design import RECORD as DESIGN_RECORD
+from rsa_ops.stages.ledger import require_lock, seal_verdict
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.train import Trained
 from rsa_ops.stages.validate import Data
 from rsa_ops.tracking.runs import run_tag
 
 RECORD = "verdict.json"
+CHECKPOINT = "ledger-checkpoint.json"
 
 
 def gate(
@@ -34,9 +41,10 @@ def gate(
     """The verdict of this run's policy, with the champion's contrast where there is a champion.
 
     Raises:
-        MissingError, IntegrityError: the champion cannot be evaluated.
+        MissingError, IntegrityError: the champion cannot be evaluated, or the policy was not locked in the ledger.
     """
     run.progress.stage("gate", run.policy.name)
+    lock = require_lock(run.notary, run.run_id)
     champion = find_champion(run, data, models)
     if champion is not None:
         comparison = _with_champion(run, scores, comparison, champion)
@@ -47,12 +55,13 @@ def gate(
         candidate_digest=released(run, models).measurements.artifact_digest,
         champion_digest=champion.version.digest if champion is not None else None,
         test_digest=data.validation.split("test").digest,
-        locked_policy_digest=run_tag(run.store, run.run_id, "policy.sha256"),
+        locked_policy_digest=_locked_digest(run, lock),
         design=read_record(ComparisonDesign, run.results / DESIGN_RECORD),
         locked_design_digest=run_tag(run.store, run.run_id, DESIGN),
     )
     verdict = decide(run.policy, evidence)
     keep_verdict(run, verdict, comparison, tco)
+    _record(run, lock, verdict)
     return verdict
 
 
@@ -64,6 +73,32 @@ def keep_verdict(run: Run, verdict: Verdict, comparison: Comparison, tco: Tco) -
     run.keep_file(run.results / "verdict.xml")
     run.keep_file(run.results / "verdict.md")
     run.tag({"verdict": verdict.outcome.value})
+
+
+def _record(run: Run, lock: Sealed, verdict: Verdict) -> None:
+    """The verdict to the ledger, and with the run's results a checkpoint of the ledger behind it."""
+    sealed = seal_verdict(run.notary, run.config.name, run.run_id, lock, verdict)
+    made = make_checkpoint(
+        sealed.entry.ledger, sealed.entry.sequence, sealed.hash, run.notary.signer, run.notary.ledger.clock()
+    )
+    run.keep(made, CHECKPOINT)
+    run.tag({"ledger.verdict": sealed.hash})
+    run.progress.note(
+        f"the verdict is entry {sealed.entry.sequence} of the ledger; "
+        f"`rsa-ops audit verify --ledger {run.notary.ledger.address}` checks it"
+    )
+
+
+def _locked_digest(run: Run, lock: Sealed) -> Digest:
+    """The policy digest that the ledger holds; the run's own tag, which anybody can set, must repeat it."""
+    locked = payload_as(lock.entry, PolicyLock).policy_digest
+    tagged = run_tag(run.store, run.run_id, "policy.sha256")
+    if tagged != locked:
+        raise IntegrityError(
+            f"the ledger has the policy locked as {short(locked)}, the run in MLflow is tagged {tagged}",
+            hint="Somebody changed the tag; the ledger is the record. Run again.",
+        )
+    return locked
 
 
 def _with_champion(run: Run, scores: tuple[Scored, ...], comparison: Comparison, champion: Champion) -> Comparison:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,17 @@ from rsa_ops.core.digest import Digest
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.run_record import RunRecord
 from rsa_ops.core.verdict import Evidence, Verdict
-from rsa_ops.errors import MissingError
+from rsa_ops.errors import IntegrityError, MissingError
 from rsa_ops.evaluation.benchmark import PREDICTIONS
 from rsa_ops.files import read_record
 from rsa_ops.gates.decide import decide
 from rsa_ops.gates.policy import CHAMPION, Policy
+from rsa_ops.governance.entry import Sealed
+from rsa_ops.governance.notary import Notary
+from rsa_ops.governance.payloads import PolicyLock, payload_as
 from rsa_ops.stages.champion import champion_contrast
 from rsa_ops.stages.design import RECORD as DESIGN_RECORD
+from rsa_ops.stages.ledger import LedgerChoice, find_lock, found_notary, lock_policy, seal_verdict
 from rsa_ops.stages.report import all_records, optional_record
 from rsa_ops.stages.validate import RUN_RECORD
 from rsa_ops.tracking.registry import Version, by_alias, registered_name
@@ -40,17 +44,29 @@ class Judged:
     tco: Tco | None
 
 
-def gate_alone(candidate: str, policy_file: Path, champion: str | None, store_uri: str | None) -> Judged:
+def gate_alone(
+    candidate: str,
+    policy_file: Path,
+    champion: str | None,
+    store_uri: str | None,
+    ledger: LedgerChoice,
+    tell: Callable[[str], None],
+) -> Judged:
     """Judge the run `candidate` (a results folder or an MLflow run id) by a policy file.
 
-    `champion`: the alias of a registered version that the candidate must stand against as well.
+    `champion`: the alias of a registered version that the candidate must stand against as well. The policy lock
+    and the verdict go to the ledger that was chosen, or to the one beside the run's store; `tell` is told where
+    there is none.
 
     Raises:
         MissingError: no such run, alias or scores. ConfigError: the policy has problems.
+        IntegrityError: the ledger locked another policy for this run than run.json says.
     """
     policy = read_config(Policy, policy_file)
     with _results(candidate, store_uri) as folder:
         record = read_record(RunRecord, folder / RUN_RECORD)
+        notary = found_notary(ledger, store_uri or record.store, tell)
+        lock = None if notary is None else _locked(notary, record, policy)
         comparison = read_record(Comparison, folder / "comparison.json")
         design = read_record(ComparisonDesign, folder / DESIGN_RECORD)
         measured = all_records(Measurements, folder / "measurements")
@@ -74,7 +90,26 @@ def gate_alone(candidate: str, policy_file: Path, champion: str | None, store_ur
         design=design,
         locked_design_digest=record.design_digest,
     )
-    return Judged(decide(policy, evidence), comparison, tco)
+    verdict = decide(policy, evidence)
+    if notary is not None and lock is not None:
+        sealed = seal_verdict(notary, record.pipeline, record.run_id, lock, verdict)
+        notary.ledger.close()
+        tell(f"the verdict is entry {sealed.entry.sequence} of the ledger {notary.ledger.address}")
+    return Judged(verdict, comparison, tco)
+
+
+def _locked(notary: Notary, record: RunRecord, policy: Policy) -> Sealed:
+    """The lock of the run; one is written where this ledger has none, before any score is read here."""
+    lock = find_lock(notary, record.run_id)
+    if lock is None:
+        return lock_policy(notary, record.pipeline, record.run_id, policy, record.test_digest)
+    locked = payload_as(lock.entry, PolicyLock)
+    if (locked.policy_digest, locked.test_digest) != (record.policy_digest, record.test_digest):
+        raise IntegrityError(
+            f"entry {lock.entry.sequence} of the ledger locked another policy or test set than {RUN_RECORD} says",
+            hint=f"{RUN_RECORD} was changed after the run; the ledger is the record.",
+        )
+    return lock
 
 
 @contextmanager

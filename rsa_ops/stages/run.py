@@ -19,7 +19,9 @@ from rsa_ops.execution.local import LocalExecutor
 from rsa_ops.execution.progress import Progress
 from rsa_ops.files import process_alive, write_record
 from rsa_ops.gates.policy import Policy
+from rsa_ops.governance.notary import Notary
 from rsa_ops.stages.config import PipelineConfig
+from rsa_ops.stages.ledger import LedgerChoice, run_notary
 from rsa_ops.tracking.context import source_tags
 from rsa_ops.tracking.runs import RunFacts, end_run, log_facts, log_files, start_run, sweep_stale
 from rsa_ops.tracking.store import Store, open_store
@@ -56,6 +58,7 @@ class Run:
     executor: LocalExecutor
     threads: int
     progress: Progress
+    notary: Notary
 
     @property
     def cells(self) -> Path:
@@ -91,12 +94,20 @@ class Run:
 
 
 @contextmanager
-def open_run(config: PipelineConfig, policy: Policy, folder: Path, work: Path, progress: Progress) -> Iterator[Run]:
-    """Open the store, start the parent run, and end it as it deserves: FINISHED, FAILED or KILLED."""
+def open_run(
+    config: PipelineConfig,
+    policy: Policy,
+    folder: Path,
+    work: Path,
+    progress: Progress,
+    ledger: LedgerChoice,
+) -> Iterator[Run]:
+    """Open store and ledger, start the parent run, and end it as it deserves: FINISHED, FAILED or KILLED."""
     shutil.rmtree(work / "results", ignore_errors=True)  # records of an earlier run; MLflow keeps them
     uri = tracking_uri(config, work)
     progress.stage("store", uri)
     store = open_store(uri, config.name, work / "artifacts")
+    notary = run_notary(ledger, store.uri, work, progress.note)
     host = socket.gethostname()
     sweep_stale(store, process_alive, host)
     tags = {"pipeline": config.name, "host": host, "driver_pid": str(os.getpid()), "version": rsa_ops.__version__}
@@ -112,6 +123,7 @@ def open_run(config: PipelineConfig, policy: Policy, folder: Path, work: Path, p
         executor=LocalExecutor(workers, work / "logs", PRELOAD),
         threads=threads,
         progress=progress,
+        notary=notary,
     )
     status = "KILLED"
     try:
@@ -122,6 +134,7 @@ def open_run(config: PipelineConfig, policy: Policy, folder: Path, work: Path, p
         raise
     finally:
         _end_quietly(run, status)
+        notary.ledger.close()
 
 
 def mlflow_program() -> str:

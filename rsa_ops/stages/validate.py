@@ -16,6 +16,7 @@ from rsa_ops.execution.cached_map import Item, cached_map
 from rsa_ops.execution.key import content_key
 from rsa_ops.files import read_record
 from rsa_ops.stages.design import DESIGN, TEST, write_design
+from rsa_ops.stages.ledger import lock_policy
 from rsa_ops.stages.run import Run
 from rsa_ops.tracking.runs import CellLog, RunFacts, log_files
 
@@ -67,7 +68,7 @@ def validate(run: Run) -> Data:
 
 
 def _lock(run: Run, validation: Validation, folder: Path) -> None:
-    """Write policy, test set and design down while no score exists."""
+    """Write policy, test set and design down before this run reads a score, the first two in the ledger, too."""
     design = write_design(run, validation, folder)
     record = RunRecord(
         pipeline=run.config.name,
@@ -83,8 +84,11 @@ def _lock(run: Run, validation: Validation, folder: Path) -> None:
         settings_note=run.config.settings_note,
         mlflow_hint=run.mlflow_command,
     )
+    lock = lock_policy(run.notary, run.config.name, run.run_id, run.policy, record.test_digest)
     run.keep(record, RUN_RECORD)
-    run.tag({TEST: record.test_digest, "policy.sha256": record.policy_digest, DESIGN: record.design_digest})
+    tags = {TEST: record.test_digest, "policy.sha256": record.policy_digest, DESIGN: record.design_digest}
+    run.tag({**tags, "ledger.lock": lock.hash})
+    run.progress.note(f"policy and test set are locked by entry {lock.entry.sequence} of the ledger")
 
 
 def _work(task: Any, folder: Path, progress: Any) -> None:

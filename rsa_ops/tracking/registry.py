@@ -5,13 +5,17 @@ One registered model per task and base digest, so that a version can only stand 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rsa_ops.core.digest import Digest, short
+from rsa_ops.core.registry import LiveVersion, RegistryReading
 from rsa_ops.errors import MissingError
+from rsa_ops.files import digest_folder
 from rsa_ops.tracking.store import Store, store_errors
 
 CHAMPION = "champion"
@@ -36,15 +40,8 @@ def registered_name(pipeline: str, base_digest: Digest) -> str:
 
 def by_alias(store: Store, name: str, alias: str) -> Version | None:
     """The version that `alias` names, or None where there is no such model or alias."""
-    from mlflow.exceptions import MlflowException
-
-    with store_errors(store.uri):
-        try:
-            return _version(store.client.get_model_version_by_alias(name, alias))
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
+    found = _or_none(store, lambda: store.client.get_model_version_by_alias(name, alias))
+    return None if found is None else _version(found)
 
 
 def by_digest(store: Store, name: str, digest: Digest) -> Version | None:
@@ -121,6 +118,48 @@ def fetch_adapter(store: Store, version: Version, target: Path) -> Path:
             hint="Move the alias to a version whose files exist.",
         )
     return folders[0]
+
+
+def read_registry(store: Store, models: Iterable[str], versions: Iterable[tuple[str, str]]) -> RegistryReading:
+    """All aliases of `models`, and of each (model, version) whether it exists and what its adapter's bytes are now.
+
+    Every adapter is fetched and digested; tags are not believed.
+
+    Raises:
+        MissingError: the store does not answer.
+    """
+    aliases: dict[tuple[str, str], str] = {}
+    for model in models:
+        found = _or_none(store, partial(store.client.get_registered_model, model))
+        if found is not None:
+            aliases |= {(model, alias): str(version) for alias, version in found.aliases.items()}
+    live = (_live_version(store, model, version) for model, version in versions)
+    return RegistryReading(store=store.uri, aliases=aliases, versions=tuple(filter(None, live)))
+
+
+def _live_version(store: Store, model: str, number: str) -> LiveVersion | None:
+    found = _or_none(store, lambda: store.client.get_model_version(model, number))
+    if found is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            digest = digest_folder(fetch_adapter(store, _version(found), Path(folder)))
+        except MissingError as error:
+            return LiveVersion(model=model, version=number, digest=None, reason=error.message)
+    return LiveVersion(model=model, version=number, digest=digest)
+
+
+def _or_none(store: Store, ask: Callable[[], Any]) -> Any:
+    """The registry's answer, or None where it knows no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    with store_errors(store.uri):
+        try:
+            return ask()
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
 
 
 def _exists(store: Store, name: str) -> bool:

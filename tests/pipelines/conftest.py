@@ -31,7 +31,7 @@ def run_cli(*words: object, cwd: Path, timeout: float = 280) -> subprocess.Compl
 
 
 def environment() -> dict[str, str]:
-    found = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    found = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "RSA_OPS_"))}
     return {**found, "HF_HUB_OFFLINE": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
 
 

@@ -9,12 +9,15 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from rsa_ops.core.design import ComparisonDesign
+from rsa_ops.core.verdict import Verdict
 from rsa_ops.errors import ExitCode
+from rsa_ops.files import read_record
 
 from .conftest import RSA_OPS, edited_copy, environment, run_cli
 
@@ -234,6 +237,66 @@ def test_a_pilot_run_plans_the_next_one(second: tuple[subprocess.CompletedProces
     plan = json.loads(done.stdout)
     assert plan["variation"]["source"] == "pilot: accuracy, rsa against full, 2 seeds x 60 examples"
     assert plan["cautious"]["seed_sd"] >= plan["method"]["seed_sd"]
+
+
+def audited(home: Path, *words: object) -> dict[str, Any]:
+    done = run_cli("audit", "verify", "--ledger", "work/ledger.db", *words, "--json", cwd=home)
+    found: dict[str, Any] = {"exit": done.returncode, **json.loads(done.stdout)}
+    return found
+
+
+def entries(home: Path) -> list[dict[str, Any]]:
+    done = run_cli("audit", "log", "--ledger", "work/ledger.db", "--json", cwd=home)
+    return [sealed["entry"] for sealed in json.loads(done.stdout)["entries"]]
+
+
+def test_the_ledger_has_policy_and_test_set_before_training_and_the_verdict_after(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    verdict, run = record(home, "verdict.json"), record(home, "run.json")
+    found = [entry for entry in entries(home) if entry["subject"] == run["run_id"]]
+    lock, given = found[0], found[1]
+    assert [lock["kind"], given["kind"]] == ["policy-lock", "verdict"]
+    for name in ("policy_digest", "test_digest"):
+        assert lock["payload"][name] == given["payload"][name] == verdict[name]
+    assert given["payload"]["verdict_digest"] == read_record(Verdict, home / "work/results/verdict.json").digest()
+    report = audited(home, "--checkpoint", "work/results/ledger-checkpoint.json")
+    assert report["exit"] == ExitCode.DONE
+    assert report["first_bad"] is None
+
+
+def test_the_run_that_was_killed_left_its_lock_and_no_verdict(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    found = entries(home)
+    assert [entry["kind"] for entry in found[:4]] == ["genesis", "policy-lock", "policy-lock", "verdict"]
+    assert found[1]["subject"] != found[2]["subject"] == found[3]["subject"]
+
+
+def test_the_first_output_says_what_the_key_beside_the_ledger_is_worth_and_nothing_shows_it(
+    first: subprocess.CompletedProcess[str], home: Path
+) -> None:
+    secret = (home / "work" / "ledger.key").read_text().splitlines()[1]
+    assert (home / "work" / "ledger.key").stat().st_mode & 0o777 == 0o600
+    assert "rsa-ops audit verify --ledger" in first.stderr
+    assert secret not in first.stderr + first.stdout
+    holding = [
+        path for path in (home / "work").rglob("*") if path.is_file() and secret.encode() in path.read_bytes()
+    ]
+    assert holding == [home / "work" / "ledger.key"]
+
+
+def test_a_run_record_that_was_changed_does_not_change_what_was_locked(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    file = home / "work" / "results" / "run.json"
+    before = file.read_text()
+    locked = json.loads(before)["policy_digest"]
+    file.write_text(before.replace(locked, "sha256:" + "0" * 64))
+    done = run_cli("gate", "--candidate", "work/results", "--policy", "pipeline/policy.yaml", cwd=home)
+    file.write_text(before)
+    assert done.returncode == ExitCode.INTEGRITY
+    assert "ledger is the record" in done.stderr
 
 
 def test_a_new_seed_trains_only_its_own_cells_and_meets_the_champion(

@@ -1,0 +1,99 @@
+"""What must come before what: a policy lock before the verdict that it binds, one generation after another.
+
+A verdict names the lock by its hash, and nobody can know the hash of an entry before it is written; so the order of
+the two is held by the hash function and not by a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rsa_ops.core.digest import Digest, short
+from rsa_ops.core.verdict import Outcome
+from rsa_ops.governance.entry import Entry
+from rsa_ops.governance.finding import Fault, Flaw, Note
+from rsa_ops.governance.payloads import PointerMoved, PolicyLock, VerdictGiven
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Where the ledger says that an alias stands, by its entry `sequence`."""
+
+    moved: PointerMoved
+    sequence: int
+
+
+@dataclass
+class Order:
+    """What the entries so far have fixed.
+
+    `pointers` is keyed by (model, alias), `versions` by (model, version) and holds every version that an alias
+    ever named. `notes` is what is in order and still worth knowing.
+    """
+
+    pointers: dict[tuple[str, str], Pointer] = field(default_factory=dict)
+    versions: dict[tuple[str, str], Pointer] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    _locks: dict[str, tuple[Digest, PolicyLock]] = field(default_factory=dict)  # by run; the first one counts
+    _opened: dict[tuple[str, Digest], dict[Digest, int]] = field(default_factory=dict)
+
+    def fault(self, entry: Entry, name: Digest, payload: object) -> Fault | None:
+        """Why the entry (its hash is `name`) may not stand here, or None; and remember it."""
+        match payload:
+            case PolicyLock():
+                self._locks.setdefault(entry.subject, (name, payload))
+                policies = self._opened.setdefault((payload.pipeline, payload.test_digest), {})
+                policies.setdefault(payload.policy_digest, entry.sequence)
+            case VerdictGiven():
+                return self._verdict(entry, payload)
+            case PointerMoved():
+                return self._moved(entry, payload)
+        return None
+
+    def _verdict(self, entry: Entry, verdict: VerdictGiven) -> Fault | None:
+        name, lock = self._locks.get(entry.subject, (None, None))
+        if lock is None or name != verdict.lock:
+            return Fault(Flaw.WRONG_ORDER, f"{short(verdict.lock)} is not the policy lock that this run began with")
+        if verdict.outcome is Outcome.ERROR:
+            return None  # another policy or test set than the locked one may be what the error is about
+        for what in ("pipeline", "policy_digest", "test_digest"):
+            locked, judged = getattr(lock, what), getattr(verdict, what)
+            if locked != judged:
+                return Fault(
+                    Flaw.WRONG_ORDER, f"its lock fixed the {what} {_shown(locked)}, it judged {_shown(judged)}"
+                )
+        if verdict.outcome is Outcome.PROMOTE:
+            self._tell_other_policies(entry, verdict)
+        return None
+
+    def _tell_other_policies(self, entry: Entry, verdict: VerdictGiven) -> None:
+        policies = self._opened.get((verdict.pipeline, verdict.test_digest), {})
+        others = sorted(where for policy, where in policies.items() if policy != verdict.policy_digest)
+        if others:
+            listed = ", ".join(map(str, others[:5]))
+            text = f"promotes on a test set that was opened under another policy as well (entries {listed})"
+            self.notes.append(Note(sequence=entry.sequence, text=text))
+
+    def _moved(self, entry: Entry, moved: PointerMoved) -> Fault | None:
+        place = (moved.model, moved.alias)
+        before = self.pointers.get(place)
+        generation = 0 if before is None else before.moved.generation
+        if moved.generation != generation + 1:
+            return Fault(
+                Flaw.WRONG_ORDER,
+                f"generation {moved.generation} of {moved.alias} of {moved.model} after generation {generation}",
+            )
+        pointer = Pointer(moved, entry.sequence)
+        known = self.versions.setdefault((moved.model, moved.version), pointer)
+        if known.moved.digest != moved.digest:
+            return Fault(
+                Flaw.BAD_PAYLOAD,
+                f"version {moved.version} of {moved.model} is {short(moved.digest)} here, "
+                f"and {short(known.moved.digest)} in entry {known.sequence}",
+            )
+        self.pointers[place] = pointer
+        return None
+
+
+def _shown(value: str) -> str:
+    return short(value) if value.startswith("sha256:") else value

@@ -1,0 +1,148 @@
+"""Stage: a ledger verified, from its database or from an exported file, and held against the live registry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsa_ops.errors import IntegrityError, MissingError, UsageError
+from rsa_ops.governance.audit import AuditReport, KeyLine, chain_notes
+from rsa_ops.governance.checkpoint import Checkpoint, make_checkpoint, read_checkpoint
+from rsa_ops.governance.database import database_file, ledger_url
+from rsa_ops.governance.entry import Sealed, from_base64, message
+from rsa_ops.governance.export import read_export
+from rsa_ops.governance.finding import Finding
+from rsa_ops.governance.keys import Signer, signed_by
+from rsa_ops.governance.mirror import disagreements
+from rsa_ops.governance.store import Row, View, open_ledger, utc_now
+from rsa_ops.governance.verify import Verified, verify_rows
+from rsa_ops.stages.ledger import default_address
+from rsa_ops.tracking.registry import read_registry
+from rsa_ops.tracking.store import local_database, open_store
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to verify: a ledger by its address, or an exported `file`; against which checkpoints and which store.
+
+    `store` None means: the one beside the ledger or in MLFLOW_TRACKING_URI; `offline`: none at all.
+    """
+
+    address: str | None
+    file: Path | None
+    checkpoints: Sequence[Path] = ()
+    store: str | None = None
+    offline: bool = False
+
+
+def audit(question: Question) -> AuditReport:
+    """Verify; the caller decides what a finding means.
+
+    Raises:
+        MissingError: no such ledger, file or store. IntegrityError: a checkpoint file is none, or is not signed.
+    """
+    checkpoints = [read_checkpoint(path) for path in question.checkpoints]
+    with _rows(question) as (source, rows):
+        verified = verify_rows(rows, now=utc_now(), checkpoints=checkpoints)
+    store = None if question.offline or verified.first_bad is not None else _store(question)
+    registry = _disagreements(verified, store) if store is not None else ()
+    walk = verified.walk
+    return AuditReport(
+        source=source,
+        ledger=walk.ledger,
+        entries=walk.entries,
+        head=walk.head,
+        latest=walk.latest,
+        first_bad=verified.first_bad,
+        registry=registry,
+        keys=tuple(map(KeyLine.of, walk.keyring.holders.values())),
+        notes=chain_notes(verified),
+        checked=_checked(verified, checkpoints, store),
+        not_checked=_not_checked(verified, checkpoints, store),
+    )
+
+
+def checkpoint(address: str, signer: Signer) -> Checkpoint:
+    """A signed checkpoint of a ledger that was verified from its first entry to its last.
+
+    Raises:
+        IntegrityError: something is wrong with the ledger. MissingError: the key is not one of it.
+    """
+    with closing(open_ledger(address, write=False)) as ledger:
+        verified = verify_rows(ledger.rows(), now=utc_now())
+    if verified.first_bad is not None:
+        raise IntegrityError(f"no checkpoint of a broken ledger: {verified.first_bad}")
+    walk = verified.walk
+    holder = walk.keyring.holders.get(signer.public.key)
+    if holder is None or holder.until is not None:
+        raise MissingError(f"the key {signer.public.key} is no good key of this ledger")
+    return make_checkpoint(walk.ledger, walk.entries - 1, walk.head, signer, utc_now())
+
+
+def signature_words(view: View, sealed: Sealed) -> str:
+    """Who signed an entry, by the keys that the ledger names, and whether the signature holds."""
+    holder = view.keyring().holders.get(sealed.entry.key)
+    if holder is None:
+        return f"signed by  {sealed.entry.key}, which this ledger does not know"
+    holds = signed_by(holder.public, from_base64(sealed.signature), message(sealed.body))
+    return f"signed by  {holder.name} ({holder.role.value}, {holder.key}): {'holds' if holds else 'DOES NOT HOLD'}"
+
+
+@contextmanager
+def _rows(question: Question) -> Iterator[tuple[str, Iterable[Row]]]:
+    if question.file is not None:
+        if question.address is not None:
+            raise UsageError("a ledger and a file", hint="Give --ledger or --file, one at a time.")
+        yield str(question.file), read_export(question.file)
+        return
+    with closing(open_ledger(question.address or default_address(), write=False)) as ledger:
+        yield ledger.address, ledger.rows()
+
+
+def _store(question: Question) -> str | None:
+    """The store that the ledger is the truth of, as far as one is known."""
+    named = question.store or os.environ.get("MLFLOW_TRACKING_URI")
+    if named is not None or question.file is not None:
+        return named
+    ledger = database_file(ledger_url(question.address or default_address()))
+    beside = None if ledger is None else ledger.with_name("mlflow.db")
+    return f"sqlite:///{beside}" if beside is not None and beside.is_file() else None
+
+
+def _disagreements(verified: Verified, uri: str) -> tuple[Finding, ...]:
+    order = verified.walk.order
+    if not order.versions:
+        return ()  # nothing to ask a store for, and asking costs seconds
+    local = local_database(uri)
+    if local is not None and not local.is_file():
+        raise MissingError(f"there is no MLflow store at {local}", hint="Give --store URI, or --offline.")
+    store = open_store(uri, "rsa-ops", Path("artifacts"))
+    return disagreements(order, read_registry(store, {model for model, _ in order.versions}, order.versions))
+
+
+def _checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: str | None) -> tuple[str, ...]:
+    walk = verified.walk
+    lines = [f"{walk.entries} entries: bytes, hashes, order, keys, roles, signatures, times, policy locks"]
+    lines += [f"checkpoint of {entry.at} about entry {entry.sequence}" for entry in checkpoints]
+    if store is not None and walk.order.versions:
+        count = len(walk.order.versions)
+        lines.append(f"MLflow at {store}: {len(walk.order.pointers)} aliases and the bytes of {count} versions")
+    return tuple(lines)
+
+
+def _not_checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: str | None) -> tuple[str, ...]:
+    lines = []
+    if verified.first_bad is not None:
+        lines.append("what comes after the first bad entry, and MLflow")
+    elif store is None:
+        lines.append("MLflow: no store was asked")
+    elif not verified.walk.order.versions:
+        lines.append("MLflow: the ledger names no alias and no version yet")
+    if not checkpoints:
+        lines.append(
+            "whether the end was cut off, or all was written anew: that takes a --checkpoint from elsewhere"
+        )
+    return tuple(lines)

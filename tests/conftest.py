@@ -1,0 +1,21 @@
+"""What every folder of tests may ask for: a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .postgres import Absent, Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, or a skip that says why there is none."""
+    pytest.importorskip("pg8000", reason="pg8000 is not installed")
+    try:
+        server = Postgres()
+    except Absent as absent:
+        pytest.skip(f"no PostgreSQL: {absent}")
+    yield server
+    server.stop()
