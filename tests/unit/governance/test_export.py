@@ -54,6 +54,8 @@ def test_what_is_wrong_with_a_ledger_is_wrong_with_its_export_at_the_same_entry(
         (lambda lines: [*lines[:4], '["a", "list"]\n', *lines[5:]], (Flaw.EDITED, 4)),
         (lambda lines: [*lines[:4], "[" * 100_000 + "\n", *lines[5:]], (Flaw.EDITED, 4)),
         (lambda lines: [*lines[:4], '{"body": 1, "hash": [], "signature": {}}\n', *lines[5:]], (Flaw.EDITED, 4)),
+        (lambda lines: [*lines[:4], '{"body": "x", "hash": "y"}\n', *lines[5:]], (Flaw.EDITED, 4)),
+        (lambda lines: [*lines[:4], lines[4].replace("{", '{"more": 1, ', 1), *lines[5:]], (Flaw.EDITED, 4)),
         (lambda lines: [*lines[:-1], lines[-1][:100]], (Flaw.EDITED, 11)),
         (lambda _: [], (Flaw.TRUNCATED, 0)),
     ],
