@@ -69,6 +69,8 @@ def test_what_is_wrong_with_a_ledger_is_wrong_with_its_export_at_the_same_entry(
         "list",
         "nested",
         "types",
+        "less",
+        "more",
         "half written",
         "empty",
     ],
