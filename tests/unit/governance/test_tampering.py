@@ -198,6 +198,12 @@ def test_an_entry_in_a_role_that_the_key_has_not_is_found(kit: Kit, role: str) -
     assert found(kit) == (Flaw.WRONG_ROLE, 12)
 
 
+@pytest.mark.parametrize("role", ["approver", "admin"])
+def test_an_entry_that_its_key_may_write_but_signs_in_another_role_is_found(kit: Kit, role: str) -> None:
+    add(kit, "operator", role=role)
+    assert found(kit) == (Flaw.WRONG_ROLE, 12)
+
+
 def test_a_key_that_grants_itself_more_is_found(kit: Kit) -> None:
     public = kit.key("friend").public
     grant = {
@@ -238,6 +244,16 @@ def test_a_signature_that_is_none_is_found(kit: Kit, signature: object) -> None:
 def test_a_signature_of_another_entry_is_found(kit: Kit) -> None:
     made = rows(kit)
     made[5]["signature"], made[8]["signature"] = made[8]["signature"], made[5]["signature"]
+    put(kit, made)
+    assert found(kit) == (Flaw.BAD_SIGNATURE, 5)
+
+
+def test_another_spelling_of_the_same_signature_is_found(kit: Kit) -> None:
+    made = rows(kit)
+    text = made[5]["signature"]
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    spare = letters[letters.index(text[85]) + 1]  # 64 bytes leave four bits of the 86th letter without a meaning
+    made[5]["signature"] = text[:85] + spare + "=="
     put(kit, made)
     assert found(kit) == (Flaw.BAD_SIGNATURE, 5)
 
