@@ -16,6 +16,7 @@ from rsa_ops.core.validation import SplitInfo, Validation
 from rsa_ops.errors import DataRefused, IntegrityError, MissingError
 from rsa_ops.stages.config import read_pipeline
 from rsa_ops.stages.design import DESIGN, RECORD, TEST, count_look, locked_design, require_design, write_design
+from rsa_ops.stages.ledger import LedgerChoice, run_notary
 from rsa_ops.stages.run import Run
 from rsa_ops.tracking.runs import start_run
 
@@ -38,6 +39,7 @@ def run(store: Any, tmp_path: Path) -> Run:
         executor=None,  # type: ignore[arg-type]
         threads=1,
         progress=progress,  # type: ignore[arg-type]
+        notary=run_notary(LedgerChoice(), store.uri, tmp_path / "work", lambda _: None),
     )
 
 
