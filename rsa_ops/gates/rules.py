@@ -64,10 +64,10 @@ def _noninferiority(rule: NonInferiorityRule, policy: Policy, evidence: Evidence
     contrast = evidence.comparison.contrast(rule.metric, rule.against)
     if contrast is None:
         return sheet.missing(f"the comparison of {rule.metric} against {rule.against}")
-    result = contrast.result
+    result, groups = contrast.result, evidence.comparison.groups
     if rule.require == "superior" and result.difference is not None:
-        return _superior(sheet, result, result.difference)
-    return _not_worse(sheet, result, policy.candidate, rule.against, rule.metric)
+        return _superior(sheet, result, result.difference, groups)
+    return _not_worse(sheet, result, (policy.candidate, rule.against), rule.metric, groups)
 
 
 def _champion(rule: ChampionRule, policy: Policy, evidence: Evidence) -> Judged:
@@ -82,11 +82,13 @@ def _champion(rule: ChampionRule, policy: Policy, evidence: Evidence) -> Judged:
     if abs(result.margin - rule.margin) > 1e-12 or abs(result.alpha - policy.level) > 1e-12:
         asked = f"the policy asks for margin {rule.margin:g} at alpha {policy.level:g}; compare again"
         return sheet.broken(f"margin {result.margin:g}, alpha {result.alpha:g}", asked)
-    return _not_worse(sheet, result, policy.candidate, "the champion", rule.metric)
+    return _not_worse(sheet, result, (policy.candidate, "the champion"), rule.metric, evidence.comparison.groups)
 
 
-def _not_worse(sheet: Sheet, result: PairedResult, candidate: str, against: str, metric: str) -> Judged:
-    required, seen = sheet.required, observed(result)
+def _not_worse(
+    sheet: Sheet, result: PairedResult, names: tuple[str, str], metric: str, groups: int | None
+) -> Judged:
+    required, seen, (candidate, against) = sheet.required, observed(result, groups), names
     if result.difference is None:
         return sheet.broken(seen, f"the comparison is invalid: {result.reason}")
     if result.answer in (Answer.NON_INFERIOR, Answer.SUPERIOR):
@@ -98,8 +100,8 @@ def _not_worse(sheet: Sheet, result: PairedResult, candidate: str, against: str,
     return sheet.ruled(Outcome.INCONCLUSIVE, seen, open_)
 
 
-def _superior(sheet: Sheet, result: PairedResult, difference: Estimate) -> Judged:
-    seen = observed(result)
+def _superior(sheet: Sheet, result: PairedResult, difference: Estimate, groups: int | None) -> Judged:
+    seen = observed(result, groups)
     if result.answer is Answer.SUPERIOR:
         return sheet.ruled(Outcome.PROMOTE, seen, f"{sheet.required} ({seen})")
     if difference.high < 0:

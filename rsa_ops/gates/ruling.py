@@ -61,15 +61,19 @@ def interval(estimate: Estimate) -> str:
     return f"{estimate.confidence * 100:.4g} % interval {estimate.low:.3f} to {estimate.high:.3f}"
 
 
-def observed(result: PairedResult) -> str:
-    """`difference +0.004, 90 % interval -0.006 to +0.014, 3 seeds x 900 examples`; more decimals near a border."""
+def observed(result: PairedResult, groups: int | None = None) -> str:
+    """`difference +0.004, 90 % interval -0.006 to +0.014, 3 seeds x 900 examples`; more decimals near a border.
+
+    `groups`: of all these examples; ` in 120 groups` is said then.
+    """
     found = result.difference
     if found is None:
         return "no difference could be estimated"
     seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
     value, low, high = (f"{number:+.{result.decimals(3)}f}" for number in (found.value, found.low, found.high))
     confidence = f"{found.confidence * 100:.4g} %"
-    return f"difference {value}, {confidence} interval {low} to {high}, {seeds} x {found.examples:,} examples"
+    size = f"{seeds} x {found.examples:,} examples" + (f" in {groups:,} groups" if groups is not None else "")
+    return f"difference {value}, {confidence} interval {low} to {high}, {size}"
 
 
 def what_would_decide(result: PairedResult) -> str:

@@ -108,13 +108,15 @@ def test_every_estimate_says_by_how_many_groups_it_is_clustered(
 def test_the_report_tells_the_groups_and_the_slices_as_a_family(
     first: subprocess.CompletedProcess[str], home: Path
 ) -> None:
-    (family,) = read(Comparison, home, "comparison.json").families
+    found = read(Comparison, home, "comparison.json")
+    (family,), groups = found.families, found.groups
     assert {entry.slice for entry in family.result.judged} == {
         "region=home",
         "region=abroad",
         "class=login",
         "class=billing",
     }
+    assert f"seeds x {groups * 4} examples in {groups} groups" in " ".join(first.stdout.split())
     page = (home / "work" / "results" / "report.html").read_text(encoding="utf-8")
     assert " test examples in " in page
     words = "Slices against full, Accuracy: none surely worse than −90.0 points (Holm; 4 judged)"

@@ -230,3 +230,16 @@ def test_equal_arguments_give_equal_verdicts(policy: Policy, kit: SimpleNamespac
     assert first == second
     assert first.digest() == second.digest()
     assert Verdict.from_json(first.to_json(), "verdict.json") == first
+
+
+@pytest.mark.parametrize("require", ["non-inferior", "superior"])
+def test_a_ruling_says_how_many_groups_its_examples_come_in(
+    kit: SimpleNamespace, evidence: Evidence, require: str
+) -> None:
+    rule, grouped = FULL.model_copy(update={"require": require}), with_(evidence, groups=120)
+    observed = {
+        groups: next(r.observed for r in decide(kit.policy(rule), found).rulings if r.rule.startswith("noninf"))
+        for groups, found in ((120, grouped), (None, evidence))
+    }
+    assert observed[120].endswith("3 seeds x 900 examples in 120 groups")
+    assert observed[None].endswith("3 seeds x 900 examples")
