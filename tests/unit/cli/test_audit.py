@@ -182,6 +182,7 @@ def test_the_clock_is_set_by_an_administrator_only(team: Shell) -> None:
         (("audit", "verify", "--ledger", "a", "--file", "b"), ExitCode.USAGE, "--ledger or --file"),
         (("audit", "verify", "--ledger", "mysql://h/d"), ExitCode.USAGE, "PostgreSQL"),
         (("audit", "verify", "--ledger", "none.db", "--checkpoint", "none.json"), ExitCode.MISSING, "none.json"),
+        (("audit", "verify", "--ledger", "none.db", "--tsa-roots", "r.pem"), ExitCode.USAGE, "--checkpoint"),
         (("audit", "log", "--ledger", "none.db"), ExitCode.MISSING, "none.db"),
         (("audit", "log", "--ledger", "none.db", "--kind", "gift"), ExitCode.USAGE, "policy-lock"),
         (("audit", "export", "--ledger", "none.db"), ExitCode.MISSING, "none.db"),
