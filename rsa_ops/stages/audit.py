@@ -138,8 +138,9 @@ def _disagreements(verified: Verified, uri: str) -> tuple[Finding, ...]:
 
 def _checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: str | None) -> tuple[str, ...]:
     walk = verified.walk
-    lines = [f"{walk.entries} entries: bytes, hashes, order, keys, roles, signatures, times, policy locks"]
-    lines += [f"checkpoint of {entry.at} about entry {entry.sequence}" for entry in checkpoints]
+    entries = "1 entry" if walk.entries == 1 else f"{walk.entries} entries"
+    lines = [f"{entries}: bytes, hashes, order, keys, roles, signatures, times, policy locks"]
+    lines += [_about(entry) for entry in checkpoints if entry.sequence < walk.entries]
     if store is not None and walk.order.versions:
         count = len(walk.order.versions)
         lines.append(f"MLflow at {store}: {len(walk.order.pointers)} aliases and the bytes of {count} versions")
@@ -154,8 +155,13 @@ def _not_checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: s
         lines.append("MLflow: no store was asked")
     elif not verified.walk.order.versions:
         lines.append("MLflow: the ledger names no alias and no version yet")
+    lines += [_about(entry) for entry in checkpoints if entry.sequence >= verified.walk.entries]
     if not checkpoints:
         lines.append(
             "whether the end was cut off, or all was written anew: that takes a --checkpoint from elsewhere"
         )
     return tuple(lines)
+
+
+def _about(checkpoint: Checkpoint) -> str:
+    return f"checkpoint of {checkpoint.at} about entry {checkpoint.sequence}"

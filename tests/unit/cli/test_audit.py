@@ -105,6 +105,7 @@ def test_a_cut_end_is_found_against_a_checkpoint(team: Shell) -> None:
     code, out, _ = team(*words)
     assert code == ExitCode.INTEGRITY
     assert "BAD      entry 4: truncated" in out
+    assert [line.split()[0] for line in out.splitlines() if "about entry 4" in line] == ["not"]
 
 
 def test_an_exported_ledger_is_verified_without_its_database(team: Shell) -> None:
