@@ -1,6 +1,7 @@
 """How long a ledger of 100,000 entries takes to verify, signatures included, and one more entry to append.
 
-Run: python benchmarks/ledger.py [ENTRIES]  ->  benchmarks/results/ledger.json
+Run: python benchmarks/ledger.py        ->  benchmarks/results/ledger.json and the block in docs/governance.md
+     python benchmarks/ledger.py COUNT  only prints the record of a ledger of that size
 
 The entries are policy locks and verdicts by four keys. They are signed one by one and put into the table in one go,
 since appending them as a run does would take a quarter of an hour and change nothing about what is verified.
@@ -32,7 +33,8 @@ from rsa_ops.governance.verify import verify_rows
 HERE = Path(__file__).parent
 LIMITS = {"verify_seconds": 20.0, "append_ms_median": 10.0}
 APPENDS = 300
-REPEATS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+REPEATS = 3
+MARKS = ("<!-- ledger: written by benchmarks/ledger.py, do not edit by hand -->", "<!-- /ledger -->")
 
 
 def fill(ledger: Ledger, keys: list[FileKey], count: int) -> None:
@@ -164,8 +166,32 @@ def on_postgres(keys: list[FileKey], count: int) -> dict[str, Any]:
         server.stop()
 
 
+def quote(record: dict[str, Any]) -> None:
+    """Write the record between the marks of docs/governance.md."""
+    page = HERE.parent / "docs" / "governance.md"
+    before, rest = page.read_text(encoding="utf-8").split(MARKS[0], 1)
+    after = rest.split(MARKS[1], 1)[1]
+    stores = {name: record[key] for name, key in (("SQLite", "sqlite"), ("PostgreSQL", "postgresql"))}
+    head = f"{record['cores']} cores, {record['entries']:,} entries, other programs' load {record['load_at_start']}"
+    lines = [
+        f"{head} (`benchmarks/results/ledger.json`):",
+        "",
+        "| | verify, fastest of three | processor time | append, median | 95th percentile |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {name} | {found['verify_seconds']:.1f} s | {found['verify_processor_seconds']:.1f} s "
+        f"| {found['append_ms_median']:.1f} ms | {found['append_ms_p95']:.1f} ms |"
+        for name, found in stores.items()
+        if "absent" not in found
+    ]
+    limits = record["limits"]
+    lines += ["", f"The limits are {limits['verify_seconds']:.0f} s and {limits['append_ms_median']:.0f} ms."]
+    page.write_text(before + MARKS[0] + "\n" + "\n".join(lines) + "\n" + MARKS[1] + after, encoding="utf-8")
+
+
 def main() -> None:
-    """Measure and write the record."""
+    """Measure, write the record and quote it."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -190,8 +216,9 @@ def main() -> None:
         "postgresql": postgresql,
     }
     text = json.dumps(record, indent=2) + "\n"
-    if count == 100_000:
+    if len(sys.argv) == 1:
         (HERE / "results" / "ledger.json").write_text(text, encoding="utf-8")
+        quote(record)
     print(text)
 
 

@@ -108,12 +108,15 @@ def verify(
         str | None, typer.Option(help="MLflow store; default: MLFLOW_TRACKING_URI, or the one beside the ledger.")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask MLflow.")] = False,
+    tsa_roots: Annotated[
+        Path | None, typer.Option(help="PEM certificates; each checkpoint must have a time stamp by one of theirs.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Verify every entry, and what MLflow says now: exit 0, or 6 with the first bad entry."""
     from rsa_ops.stages.audit import Question, audit
 
-    report = audit(Question(ledger, file, tuple(checkpoint or ()), store, offline))
+    report = audit(Question(ledger, file, tuple(checkpoint or ()), store, offline, tsa_roots))
     if as_json:
         print_record(report)
     else:
@@ -136,9 +139,13 @@ def checkpoint(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write; keep it where the ledger is not.")],
     ledger: LedgerAddress = None,
     key: KeyFile = None,
+    tsa: Annotated[
+        str | None, typer.Option(help="URL of a time-stamping authority (RFC 3161); writes OUT.tsr as well.")
+    ] = None,
 ) -> int:
     """Verify the ledger and sign how far it has come; shows later whether it was cut off or written anew."""
     from rsa_ops.governance.checkpoint import write_checkpoint
+    from rsa_ops.governance.timestamp import stamp_file
     from rsa_ops.stages.audit import checkpoint as checkpoint_of
     from rsa_ops.stages.ledger import default_address, signing_key
 
@@ -146,6 +153,8 @@ def checkpoint(
     made = checkpoint_of(address, signing_key(address, key))
     write_checkpoint(out, made)
     print_lines(f"wrote {out}: entry {made.sequence} is {made.head}")
+    if tsa is not None:
+        print_lines(f"wrote {stamp_file(out, tsa)}")
     return int(ExitCode.DONE)
 
 

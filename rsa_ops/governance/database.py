@@ -101,7 +101,8 @@ def ledger_url(address: str) -> URL:
     if backend == "postgresql":
         return url if "+" in url.drivername else url.set(drivername=f"postgresql+{_driver()}")
     raise UsageError(
-        f"a ledger cannot be kept at {shown(url)}", hint="SQLite in a file, or PostgreSQL, is what is tested."
+        f"a ledger cannot be kept at {url.render_as_string(hide_password=True)}",
+        hint="SQLite in a file, or PostgreSQL, is what is tested.",
     )
 
 

@@ -12,7 +12,7 @@ from rsa_ops.core.digest import Digest, short
 from rsa_ops.core.verdict import Outcome
 from rsa_ops.governance.entry import Entry
 from rsa_ops.governance.finding import Fault, Flaw, Note
-from rsa_ops.governance.payloads import PointerMoved, PolicyLock, VerdictGiven
+from rsa_ops.governance.payloads import ClockSet, PointerMoved, PolicyLock, VerdictGiven
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ class Order:
                 return self._verdict(entry, payload)
             case PointerMoved():
                 return self._moved(entry, payload)
+            case ClockSet():
+                text = f"an administrator let the clock go back: {payload.reason}"
+                self.notes.append(Note(sequence=entry.sequence, text=text))
         return None
 
     def _verdict(self, entry: Entry, verdict: VerdictGiven) -> Fault | None:

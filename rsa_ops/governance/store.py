@@ -40,6 +40,7 @@ from rsa_ops.governance.entry import (
     Role,
     Sealed,
     entry_hash,
+    from_base64,
     from_instant,
     message,
     parse_entry,
@@ -48,7 +49,7 @@ from rsa_ops.governance.entry import (
 )
 from rsa_ops.governance.finding import Fault, Flaw
 from rsa_ops.governance.keyring import KEY_KINDS, Keyring
-from rsa_ops.governance.keys import Signer
+from rsa_ops.governance.keys import Signer, signed_by
 from rsa_ops.governance.payloads import Custody, Genesis, read_payload
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
@@ -249,6 +250,7 @@ class Ledger:
         fault = keyring.fault(key, draft.kind)
         if fault is not None:
             raise _refused(fault)
+        _require_signed(head, keyring)
         if guard is not None:
             guard(view)
         return self._written(view, head, draft, signer, keyring.holders[key].role)
@@ -340,6 +342,16 @@ def _broken(row: RowMapping, why: str) -> IntegrityError:
     return IntegrityError(
         f"entry {row['sequence']} of the ledger is broken: {why}", hint="`rsa-ops audit verify` tells more."
     )
+
+
+def _require_signed(head: Sealed, keyring: Keyring) -> None:
+    """No entry is built on one that its key has not signed: it would vouch for a forger's."""
+    holder = keyring.holders.get(head.entry.key)
+    if holder is None or not signed_by(holder.public, from_base64(head.signature), message(head.body)):
+        raise IntegrityError(
+            f"entry {head.entry.sequence}, the last of the ledger, is not signed by a key of it",
+            hint="`rsa-ops audit verify` tells more; nothing was written.",
+        )
 
 
 def _refused(fault: Fault) -> RsaOpsError:

@@ -12,12 +12,13 @@ from rsa_ops.errors import IntegrityError, MissingError, UsageError
 from rsa_ops.governance.audit import AuditReport, KeyLine, chain_notes
 from rsa_ops.governance.checkpoint import Checkpoint, make_checkpoint, read_checkpoint
 from rsa_ops.governance.database import database_file, ledger_url
-from rsa_ops.governance.entry import Sealed, from_base64, message
+from rsa_ops.governance.entry import Sealed, from_base64, message, to_instant
 from rsa_ops.governance.export import read_export
 from rsa_ops.governance.finding import Finding
 from rsa_ops.governance.keys import Signer, signed_by
 from rsa_ops.governance.mirror import disagreements
 from rsa_ops.governance.store import Row, View, open_ledger, utc_now
+from rsa_ops.governance.timestamp import stamped_at
 from rsa_ops.governance.verify import Verified, verify_rows
 from rsa_ops.stages.ledger import default_address
 from rsa_ops.tracking.registry import read_registry
@@ -28,7 +29,8 @@ from rsa_ops.tracking.store import local_database, open_store
 class Question:
     """What to verify: a ledger by its address, or an exported `file`; against which checkpoints and which store.
 
-    `store` None means: the one beside the ledger or in MLFLOW_TRACKING_URI; `offline`: none at all.
+    `store` None means: the one beside the ledger or in MLFLOW_TRACKING_URI; `offline`: none at all. With
+    `tsa_roots` (PEM certificates), each checkpoint must have a time stamp that leads to one of them.
     """
 
     address: str | None
@@ -36,6 +38,7 @@ class Question:
     checkpoints: Sequence[Path] = ()
     store: str | None = None
     offline: bool = False
+    tsa_roots: Path | None = None
 
 
 def audit(question: Question) -> AuditReport:
@@ -45,6 +48,7 @@ def audit(question: Question) -> AuditReport:
         MissingError: no such ledger, file or store. IntegrityError: a checkpoint file is none, or is not signed.
     """
     checkpoints = [read_checkpoint(path) for path in question.checkpoints]
+    stamps = _stamps(question)
     with _rows(question) as (source, rows):
         verified = verify_rows(rows, now=utc_now(), checkpoints=checkpoints)
     store = None if question.offline or verified.first_bad is not None else _store(question)
@@ -60,7 +64,7 @@ def audit(question: Question) -> AuditReport:
         registry=registry,
         keys=tuple(map(KeyLine.of, walk.keyring.holders.values())),
         notes=chain_notes(verified),
-        checked=_checked(verified, checkpoints, store),
+        checked=(*_checked(verified, checkpoints, store), *stamps),
         not_checked=_not_checked(verified, checkpoints, store),
     )
 
@@ -102,6 +106,15 @@ def _rows(question: Question) -> Iterator[tuple[str, Iterable[Row]]]:
         yield ledger.address, ledger.rows()
 
 
+def _stamps(question: Question) -> tuple[str, ...]:
+    roots = question.tsa_roots
+    if roots is None:
+        return ()
+    if not question.checkpoints:
+        raise UsageError("--tsa-roots without a --checkpoint", hint="Time stamps are on checkpoints.")
+    return tuple(f"time stamp of {to_instant(stamped_at(path, roots))} on {path}" for path in question.checkpoints)
+
+
 def _store(question: Question) -> str | None:
     """The store that the ledger is the truth of, as far as one is known."""
     named = question.store or os.environ.get("MLFLOW_TRACKING_URI")
@@ -125,8 +138,9 @@ def _disagreements(verified: Verified, uri: str) -> tuple[Finding, ...]:
 
 def _checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: str | None) -> tuple[str, ...]:
     walk = verified.walk
-    lines = [f"{walk.entries} entries: bytes, hashes, order, keys, roles, signatures, times, policy locks"]
-    lines += [f"checkpoint of {entry.at} about entry {entry.sequence}" for entry in checkpoints]
+    entries = "1 entry" if walk.entries == 1 else f"{walk.entries} entries"
+    lines = [f"{entries}: bytes, hashes, order, keys, roles, signatures, times, policy locks"]
+    lines += [_about(entry) for entry in checkpoints if entry.sequence < walk.entries]
     if store is not None and walk.order.versions:
         count = len(walk.order.versions)
         lines.append(f"MLflow at {store}: {len(walk.order.pointers)} aliases and the bytes of {count} versions")
@@ -141,8 +155,13 @@ def _not_checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: s
         lines.append("MLflow: no store was asked")
     elif not verified.walk.order.versions:
         lines.append("MLflow: the ledger names no alias and no version yet")
+    lines += [_about(entry) for entry in checkpoints if entry.sequence >= verified.walk.entries]
     if not checkpoints:
         lines.append(
             "whether the end was cut off, or all was written anew: that takes a --checkpoint from elsewhere"
         )
     return tuple(lines)
+
+
+def _about(checkpoint: Checkpoint) -> str:
+    return f"checkpoint of {checkpoint.at} about entry {checkpoint.sequence}"

@@ -105,6 +105,7 @@ def test_a_cut_end_is_found_against_a_checkpoint(team: Shell) -> None:
     code, out, _ = team(*words)
     assert code == ExitCode.INTEGRITY
     assert "BAD      entry 4: truncated" in out
+    assert [line.split()[0] for line in out.splitlines() if "about entry 4" in line] == ["not"]
 
 
 def test_an_exported_ledger_is_verified_without_its_database(team: Shell) -> None:
@@ -182,6 +183,7 @@ def test_the_clock_is_set_by_an_administrator_only(team: Shell) -> None:
         (("audit", "verify", "--ledger", "a", "--file", "b"), ExitCode.USAGE, "--ledger or --file"),
         (("audit", "verify", "--ledger", "mysql://h/d"), ExitCode.USAGE, "PostgreSQL"),
         (("audit", "verify", "--ledger", "none.db", "--checkpoint", "none.json"), ExitCode.MISSING, "none.json"),
+        (("audit", "verify", "--ledger", "none.db", "--tsa-roots", "r.pem"), ExitCode.USAGE, "--checkpoint"),
         (("audit", "log", "--ledger", "none.db"), ExitCode.MISSING, "none.db"),
         (("audit", "log", "--ledger", "none.db", "--kind", "gift"), ExitCode.USAGE, "policy-lock"),
         (("audit", "export", "--ledger", "none.db"), ExitCode.MISSING, "none.db"),

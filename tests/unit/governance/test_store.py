@@ -20,6 +20,7 @@ from rsa_ops.governance.payloads import ClockSet, KeyRevoked, PolicyLock
 from rsa_ops.governance.store import View, open_ledger
 
 from .conftest import Kit, digest
+from .tampering import rewrite
 
 PLAN = Draft(kind=Kind.PLAN, subject="model@champion", payload={"version": "3"})
 
@@ -172,7 +173,10 @@ def test_after_a_clock_that_was_ahead_an_administrator_lets_the_ledger_go_on(kit
         kit.ledger.append(PLAN, kit.key("operator"))
     kit.write(Kind.CLOCK_SET, "clock", ClockSet(reason="the battery was flat"), "admin")
     kit.ledger.append(PLAN, kit.key("operator"))
-    assert kit.verify(now=ahead).first_bad is None
+    verified = kit.verify(now=ahead)
+    assert verified.first_bad is None
+    assert [note.sequence for note in verified.walk.order.notes] == [13]
+    assert "the battery was flat" in verified.walk.order.notes[0].text
 
 
 @pytest.mark.parametrize(
@@ -197,6 +201,12 @@ def test_the_database_refuses_to_change_an_entry_or_to_fork(kit: Kit, statement:
 def test_nothing_is_appended_to_a_head_that_is_visibly_broken(kit: Kit) -> None:
     kit.sql("UPDATE rsa_ops_ledger SET body = replace(body, 'plan', 'plans') WHERE sequence = 11")
     with pytest.raises(IntegrityError, match="entry 11"):
+        kit.ledger.append(PLAN, kit.key("operator"))
+
+
+def test_nothing_is_appended_to_a_head_that_its_key_has_not_signed(kit: Kit) -> None:
+    rewrite(kit, 11, lambda entry: entry.update(payload={"plan": digest("forged")}), {}, rest=False)
+    with pytest.raises(IntegrityError, match="not signed"):
         kit.ledger.append(PLAN, kit.key("operator"))
 
 
