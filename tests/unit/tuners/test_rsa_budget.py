@@ -161,7 +161,7 @@ def test_a_run_with_regrowth_keeps_its_budget_and_the_base(tmp_path, scaled):
         for columns, scale in zip(*groups, strict=True):
             assert columns.unique().numel() == unit.layout.picks
             # The input that is typical has the scale 1, and may be another one when blocks move later.
-            assert scale.unique().numel() >= unit.layout.picks - 1 if scaled else bool((scale == 1).all())
+            assert (scale != 1).any() if scaled else (scale == 1).all()
         assert (unit.delta.scale > 0).all()
     assert any(not torch.equal(unit.delta.columns, before[id(unit.delta)]) for unit in units(model, "default"))
     original = bare_llama().state_dict()
