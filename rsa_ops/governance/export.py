@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rsa_ops.errors import MissingError
-from rsa_ops.governance.store import Row
+from rsa_ops.governance.view import Row
 
 FIELDS = ("body", "hash", "signature")
 

@@ -8,19 +8,18 @@ previous hash make a fork unwritable: the slower of the two is refused, and appe
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, Engine, RowMapping, func, insert, null, select
+from sqlalchemy import Engine, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError as NotUnique
 
 from rsa_ops.core.digest import Digest
 from rsa_ops.errors import ConflictError, IntegrityError, MissingError, RsaOpsError, UsageError
 from rsa_ops.governance.database import (
-    COPIES,
     ENTRIES,
     create_table,
     database_errors,
@@ -43,105 +42,25 @@ from rsa_ops.governance.entry import (
     from_base64,
     from_instant,
     message,
-    parse_entry,
     to_base64,
     to_instant,
 )
 from rsa_ops.governance.finding import Fault, Flaw
-from rsa_ops.governance.keyring import KEY_KINDS, Keyring
+from rsa_ops.governance.keyring import Keyring
 from rsa_ops.governance.keys import Signer, signed_by
 from rsa_ops.governance.payloads import Custody, Genesis, read_payload
+from rsa_ops.governance.view import Row, State, View, copies
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far the clocks of two honest writers may be apart."""
 
 _ATTEMPTS = 20
-_STREAMED = {"yield_per": 1000}
 _RETRIED = ("40001", "40P01")  # PostgreSQL: serialisation failure, deadlock; both leave nothing behind
 
 
 def utc_now() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Row:
-    """An entry as a database or a file gives it; nothing about it is believed before it is verified.
-
-    `copies` are the columns that repeat what is in the body, by name; a file has none.
-    """
-
-    body: object
-    hash: object
-    signature: object
-    copies: dict[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class View:
-    """The ledger as one transaction sees it."""
-
-    connection: Connection
-
-    def head(self) -> Sealed | None:
-        """The last entry, or None in an empty ledger."""
-        return next(self.find(newest_first=True, limit=1), None)
-
-    def by_hash(self, name: Digest) -> Sealed | None:
-        """The entry with this hash, or None."""
-        found = self.connection.execute(select(ENTRIES).where(ENTRIES.c.hash == name)).mappings().first()
-        return None if found is None else _sealed(found)
-
-    def find(
-        self,
-        kinds: Sequence[Kind] = (),
-        subject: str | None = None,
-        *,
-        after: int = -1,
-        newest_first: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[Sealed]:
-        """Entries by kind and subject, numbered above `after`.
-
-        They are parsed, not verified; `verify` is for that.
-
-        Raises:
-            IntegrityError: an entry that cannot be read.
-        """
-        number = ENTRIES.c.sequence
-        wanted = select(ENTRIES).where(number > after).order_by(number.desc() if newest_first else number)
-        if kinds:
-            wanted = wanted.where(ENTRIES.c.kind.in_([kind.value for kind in kinds]))
-        if subject is not None:
-            wanted = wanted.where(ENTRIES.c.subject == subject)
-        if limit is not None:
-            wanted = wanted.limit(limit)
-        for row in self.connection.execute(wanted, execution_options=_STREAMED).mappings():
-            yield _sealed(row)
-
-    def keyring(self) -> Keyring:
-        """The keys that the ledger has granted and revoked so far."""
-        keyring = Keyring()
-        for found in self.find(KEY_KINDS):
-            keyring = keyring.after(found.entry, read_payload(found.entry))
-        return keyring
-
-    def times(self) -> tuple[str, datetime | None]:
-        """The latest time that an entry carries (since the last `clock-set`, if any), and the server's clock.
-
-        The first is empty in an empty ledger; SQLite has no clock of its own, so the second is None there.
-        """
-        reset = select(func.max(ENTRIES.c.sequence)).where(ENTRIES.c.kind == Kind.CLOCK_SET.value)
-        latest = select(func.max(ENTRIES.c.at))  # without a condition, the index answers at once
-        server = self.connection.dialect.name == "postgresql"
-        wanted = select(
-            reset.scalar_subquery(), latest.scalar_subquery(), func.clock_timestamp() if server else null()
-        )
-        since, found, clock = self.connection.execute(wanted).one()
-        if since is not None:
-            found = self.connection.execute(latest.where(ENTRIES.c.sequence >= since)).scalar_one()
-        return found or "", clock
 
 
 Guard = Callable[[View], None]
@@ -209,9 +128,7 @@ class Ledger:
             MissingError: no ledger there. IntegrityError: a damaged database.
         """
         with self.view() as view:
-            wanted = select(ENTRIES).order_by(ENTRIES.c.sequence)
-            for row in view.connection.execute(wanted, execution_options=_STREAMED).mappings():
-                yield Row(row["body"], row["hash"], row["signature"], {name: row[name] for name in COPIES})
+            yield from view.rows()
 
     def close(self) -> None:
         """Let go of the database."""
@@ -235,56 +152,54 @@ class Ledger:
     def _begun(self, view: View, draft: Draft, signer: Signer) -> Sealed:
         if not has_table(view.connection):
             create_table(view.connection)
-        elif view.head() is not None:
+        state = view.state()
+        if state.head is not None:
             raise ConflictError(f"{self.address} has entries already", hint="A ledger begins once.")
-        return self._written(view, None, draft, signer, Role.ADMIN)
+        return self._written(view, state, draft, signer, Role.ADMIN)
 
     def _appended(self, view: View, draft: Draft, signer: Signer, guard: Guard | None) -> Sealed:
-        head = view.head()
-        if head is None:
+        state = view.state()
+        if state.head is None:
             raise MissingError(f"the ledger at {self.address} is empty", hint="`rsa-ops audit init` begins it.")
         if draft.kind is Kind.GENESIS:
             raise UsageError("a ledger begins once")
-        keyring = view.keyring()
         key = signer.public.key
-        fault = keyring.fault(key, draft.kind)
+        fault = state.keyring.fault(key, draft.kind)
         if fault is not None:
             raise _refused(fault)
-        _require_signed(head, keyring)
+        _require_signed(state.head, state.keyring)
         if guard is not None:
             guard(view)
-        return self._written(view, head, draft, signer, keyring.holders[key].role)
+        return self._written(view, state, draft, signer, state.keyring.holders[key].role)
 
-    def _written(self, view: View, head: Sealed | None, draft: Draft, signer: Signer, role: Role) -> Sealed:
+    def _written(self, view: View, state: State, draft: Draft, signer: Signer, role: Role) -> Sealed:
+        head = state.head
         entry = Entry(
             ledger=NOTHING if head is None else ledger_name(head),
             sequence=0 if head is None else head.entry.sequence + 1,
             previous=NOTHING if head is None else head.hash,
-            at=to_instant(self._now(view, draft.kind)),
+            at=to_instant(self._now(state, draft.kind)),
             kind=draft.kind,
             subject=draft.subject,
             key=signer.public.key,
             role=role,
             payload=draft.payload,
         )
-        if entry.kind in KEY_KINDS and head is not None:
-            view.keyring().after(entry, read_payload(entry))
-        read_payload(entry)
+        state.keyring.after(entry, read_payload(entry))  # refuses what contradicts the keys so far
         sealed = seal(entry, signer)
         view.connection.execute(insert(ENTRIES).values(**_columns(sealed)))
         return sealed
 
-    def _now(self, view: View, kind: Kind) -> datetime:
+    def _now(self, state: State, kind: Kind) -> datetime:
         now = self.clock()
-        latest, theirs = view.times()
-        if theirs is not None and abs(now - theirs) > self.tolerance:
+        if state.clock is not None and abs(now - state.clock) > self.tolerance:
             raise ConflictError(
-                f"this machine's clock says {to_instant(now)}, the database's {to_instant(theirs)}",
+                f"this machine's clock says {to_instant(now)}, the database's {to_instant(state.clock)}",
                 hint="Set the wrong one right; nothing was written.",
             )
-        if kind is not Kind.CLOCK_SET and latest and now < from_instant(latest) - self.tolerance:
+        if kind is not Kind.CLOCK_SET and state.latest and now < from_instant(state.latest) - self.tolerance:
             raise ConflictError(
-                f"the clock says {to_instant(now)}, but the ledger has an entry of {latest}",
+                f"the clock says {to_instant(now)}, but the ledger has an entry of {state.latest}",
                 hint="Set the clock right. Was it ahead before? An administrator writes so: `rsa-ops audit clock`.",
             )
         return now
@@ -313,35 +228,6 @@ def ledger_name(head: Sealed) -> Digest:
 
 def _columns(sealed: Sealed) -> dict[str, object]:
     return {**copies(sealed.entry), "hash": sealed.hash, "body": sealed.body, "signature": sealed.signature}
-
-
-def copies(entry: Entry) -> dict[str, object]:
-    """The columns of the table that repeat what is in the body, as they should be."""
-    return {
-        "sequence": entry.sequence,
-        "previous": entry.previous,
-        "kind": entry.kind.value,
-        "subject": entry.subject,
-        "at": entry.at,
-    }
-
-
-def _sealed(row: RowMapping) -> Sealed:
-    """The entry of a row whose bytes give its hash; nothing is built on one that does not even do that."""
-    try:
-        entry = parse_entry(row["body"])
-        found = Sealed(entry=entry, body=row["body"], hash=entry_hash(row["body"]), signature=row["signature"])
-    except (ValueError, TypeError, IntegrityError) as error:
-        raise _broken(row, str(error)) from error
-    if (found.hash, entry.sequence) != (row["hash"], row["sequence"]):
-        raise _broken(row, "its bytes do not give its hash or its number")
-    return found
-
-
-def _broken(row: RowMapping, why: str) -> IntegrityError:
-    return IntegrityError(
-        f"entry {row['sequence']} of the ledger is broken: {why}", hint="`rsa-ops audit verify` tells more."
-    )
 
 
 def _require_signed(head: Sealed, keyring: Keyring) -> None:

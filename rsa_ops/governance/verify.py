@@ -18,7 +18,8 @@ from itertools import islice
 from rsa_ops.governance.checkpoint import Checkpoint
 from rsa_ops.governance.finding import Fault, Finding, Flaw
 from rsa_ops.governance.keys import signed_by
-from rsa_ops.governance.store import CLOCK_TOLERANCE, Row
+from rsa_ops.governance.store import CLOCK_TOLERANCE
+from rsa_ops.governance.view import Row
 from rsa_ops.governance.walk import Signature, Walk
 
 _CHUNK = 256

@@ -30,7 +30,7 @@ from rsa_ops.governance.finding import Fault, Finding, Flaw
 from rsa_ops.governance.keyring import Keyring
 from rsa_ops.governance.order import Order
 from rsa_ops.governance.payloads import read_payload
-from rsa_ops.governance.store import Row, copies
+from rsa_ops.governance.view import Row, copies
 
 
 class Signature(NamedTuple):

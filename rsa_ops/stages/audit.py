@@ -17,9 +17,10 @@ from rsa_ops.governance.export import read_export
 from rsa_ops.governance.finding import Finding
 from rsa_ops.governance.keys import Signer, signed_by
 from rsa_ops.governance.mirror import disagreements
-from rsa_ops.governance.store import Row, View, open_ledger, utc_now
+from rsa_ops.governance.store import open_ledger, utc_now
 from rsa_ops.governance.timestamp import stamped_at
 from rsa_ops.governance.verify import Verified, verify_rows
+from rsa_ops.governance.view import Row, View
 from rsa_ops.stages.ledger import default_address
 from rsa_ops.tracking.registry import read_registry
 from rsa_ops.tracking.store import local_database, open_store

@@ -22,8 +22,9 @@ from rsa_ops.governance.finding import Flaw
 from rsa_ops.governance.keyring import MAY_WRITE, Keyring
 from rsa_ops.governance.keys import FileKey
 from rsa_ops.governance.payloads import ClockSet, Genesis, KeyGrant, KeyRevoked, PointerMoved, PolicyLock
-from rsa_ops.governance.store import Row, copies, seal
+from rsa_ops.governance.store import seal
 from rsa_ops.governance.verify import verify_rows
+from rsa_ops.governance.view import Row, copies
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 FREE = (Kind.PLAN, Kind.APPROVAL, Kind.INTENT, Kind.WAIVER, Kind.BREAK_GLASS, Kind.RATIFIED, Kind.ABANDONED)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rsa_ops.governance.entry import entry_hash, message, parse_entry, plain_canonical, to_base64
 from rsa_ops.governance.keys import FileKey
-from rsa_ops.governance.store import copies
+from rsa_ops.governance.view import copies
 
 from .conftest import Kit, loosen
 

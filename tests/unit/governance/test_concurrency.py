@@ -24,8 +24,9 @@ from rsa_ops.governance.entry import Draft, Kind, Role
 from rsa_ops.governance.finding import Flaw
 from rsa_ops.governance.keys import FileKey, make_key
 from rsa_ops.governance.payloads import KeyGrant
-from rsa_ops.governance.store import Ledger, View, open_ledger, utc_now
+from rsa_ops.governance.store import Ledger, open_ledger, utc_now
 from rsa_ops.governance.verify import verify_rows
+from rsa_ops.governance.view import View
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -211,6 +212,9 @@ def test_a_writer_whose_clock_is_not_the_servers_is_refused(postgres: Postgres, 
         with pytest.raises(ConflictError, match="database's"):
             wrong.append(PLAN, key)
     assert verify_rows(ledger.rows(), now=utc_now()).walk.entries == 1
+    wrong = replace(open_ledger(postgres.new_database(), write=True), clock=lambda: utc_now() + timedelta(hours=3))
+    with pytest.raises(ConflictError, match="database's"):
+        wrong.begin(key, "first")
 
 
 def test_who_may_only_read_and_add_writes_a_ledger_and_cannot_do_more(postgres: Postgres, key: FileKey) -> None:

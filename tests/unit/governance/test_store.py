@@ -17,7 +17,8 @@ from rsa_ops.errors import ConflictError, ExitCode, IntegrityError, MissingError
 from rsa_ops.governance import database
 from rsa_ops.governance.entry import NOTHING, Draft, Kind, Role
 from rsa_ops.governance.payloads import ClockSet, KeyRevoked, PolicyLock
-from rsa_ops.governance.store import View, open_ledger
+from rsa_ops.governance.store import open_ledger
+from rsa_ops.governance.view import View
 
 from .conftest import Kit, digest
 from .tampering import rewrite
