@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from doc_tables import Table, with_tables
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "statistics.md"
-Table = tuple[list[str], list[list[str]]]
 WORDS = {
     "crossed": "`noninferiority`",
     "cut at zero": "the usual crossed t (seed variance cut at zero)",
@@ -26,13 +27,6 @@ WORDS = {
 def load(part: str, record: str = "stats_offline") -> Any:
     """One part of a committed record."""
     return json.loads((HERE / "results" / f"{record}.json").read_text(encoding="utf-8"))[part]
-
-
-def markdown(table: Table) -> str:
-    """The table in Markdown; the first column to the left, numbers to the right."""
-    head, rows = table
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def percent(value: float) -> str:
@@ -223,14 +217,7 @@ TABLES: dict[str, Callable[[], Table]] = {
 
 def written(page: str) -> str:
     """The page with every marked table written anew."""
-    for name, make in TABLES.items():
-        start, end = f"<!-- table: {name} -->", "<!-- /table -->"
-        if start not in page:
-            raise SystemExit(f"{PAGE.name} has no place for the table {name!r}")
-        before, _, rest = page.partition(start)
-        _, _, after = rest.partition(end)
-        page = f"{before}{start}\n{markdown(make())}\n{end}{after}"
-    return page
+    return with_tables(page, TABLES, PAGE.name)
 
 
 def main() -> None:

@@ -12,25 +12,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from doc_tables import Table, with_tables
 from tuner_cost_ratios import GIB, PROMISED, setting_name, summary
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "tuner.md"
-Table = tuple[list[str], list[list[str]]]
 
 
 def load(name: str) -> Any:
     """A committed record, or None where it was not measured yet."""
     file = RESULTS / f"{name}.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-
-
-def markdown(table: Table) -> str:
-    """The table in Markdown; the first column to the left, numbers to the right."""
-    head, rows = table
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def filled(head: list[str], rows: list[list[str]]) -> Table:
@@ -294,14 +287,7 @@ TABLES: dict[str, Callable[[], Table]] = {
 
 def written(page: str) -> str:
     """The page with every marked table written anew."""
-    for name, make in TABLES.items():
-        start, end = f"<!-- table: {name} -->", "<!-- /table -->"
-        if start not in page:
-            raise SystemExit(f"{PAGE.name} has no place for the table {name!r}")
-        before, _, rest = page.partition(start)
-        _, _, after = rest.partition(end)
-        page = f"{before}{start}\n{markdown(make())}\n{end}{after}"
-    return page
+    return with_tables(page, TABLES, PAGE.name)
 
 
 def plots(folder: Path) -> Iterable[Path]:
