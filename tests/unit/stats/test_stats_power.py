@@ -128,13 +128,15 @@ def test_with_two_seeds_more_examples_can_lose_power() -> None:
 
 @pytest.mark.parametrize("seeds", [4, 5])
 @pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
-def test_with_four_or_five_seeds_more_examples_lose_only_what_nobody_would_plan_for(seeds: int, share: float) -> None:
+def test_with_four_or_five_seeds_more_examples_lose_only_what_nobody_plans_for(seeds: int, share: float) -> None:
     # The same fall of the degrees of freedom, seen where the seeds carry nearly all of the variance. It costs a
     # thousandth at most, and nothing at a power of one half or more, which is where plans live.
     varies = Seeded(persistent=2000 * share * 0.004**2 / seeds, residual=0.0, seeds=0.004**2, turning=False)
     for errors in (0.5, 1.0, 2.0, 2.5, 3.0):
         margin = errors * 0.004 * math.sqrt(2 / seeds)
-        some, more = (method_power(varies, seeds=seeds, examples=n, margin=margin, alpha=0.05) for n in (1000, 2000))
+        some, more = (
+            method_power(varies, seeds=seeds, examples=n, margin=margin, alpha=0.05) for n in (1000, 2000)
+        )
         assert more >= some - (0.0 if some >= 0.5 else 1e-3)
 
 
