@@ -13,7 +13,7 @@ from typing import Any
 from rsa_ops.errors import ConflictError, MissingError, RsaOpsError
 from rsa_ops.files import disk_errors
 
-_QUIET_DEFAULTS = {
+QUIET_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # A server that is gone should be known in seconds, not after seven growing waits.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -41,7 +41,7 @@ def open_store(uri: str, experiment: str, artifacts: Path) -> Store:
         MissingError: the server does not answer.
         ConflictError: another program keeps the database locked.
     """
-    for name, value in _QUIET_DEFAULTS.items():
+    for name, value in QUIET_DEFAULTS.items():
         os.environ.setdefault(name, value)
     import logging
 
