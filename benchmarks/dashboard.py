@@ -80,7 +80,8 @@ def _multiply(database: Path, parents: list[str], cells: int) -> None:
         others = ", ".join(column for column in columns if column != "run_uuid")
         for number in range(cells):
             connection.execute(
-                f"INSERT INTO runs (run_uuid, {others}) SELECT 'x{number}' || substr(run_uuid, 3), {others} FROM runs "
+                f"INSERT INTO runs (run_uuid, {others}) "
+                f"SELECT 'x{number}' || substr(run_uuid, 3), {others} FROM runs "
                 f"WHERE run_uuid IN ({', '.join('?' * len(parents))})",
                 parents,
             )

@@ -1,4 +1,4 @@
-"""`rsa-ops dashboard`: a read-only page over the records of all runs, on this machine only unless told otherwise."""
+"""`rsa-ops dashboard`: a read-only view of all runs, for this machine only unless told otherwise."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def dashboard(
     ledger: LedgerAddress = None,
     lang: Annotated[str | None, typer.Option(help="ja or en; default: the locale's.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
-    address: Annotated[str, typer.Option(help="Where to listen. There is no login: put one before it.")] = "127.0.0.1",
+    address: Annotated[
+        str, typer.Option(help="Where to listen. There is no login: put one before it.")
+    ] = "127.0.0.1",
 ) -> int:
     """Show models, verdicts, costs and the audit trail of all runs in the browser. Ends with Ctrl-C."""
     from rsa_ops.stages.portfolio import find_ledger, find_store

@@ -19,9 +19,9 @@ from rsa_ops.core.verdict import Outcome, Verdict
 class Headline(Record):
     """The tag `rsa.headline` of a run.
 
-    `difference`, `low` and `high` are the candidate's against `baseline` on `metric`, in units of the score, with the
-    interval that `margin` was held against; None where the comparison is invalid or there is no baseline. Costs are
-    totals over the horizon; None where nothing was priced.
+    `difference`, `low` and `high` are the candidate's against `baseline` on `metric`, in units of the score, with
+    the interval that `margin` was held against; None where the comparison is invalid or there is no baseline.
+    Costs are totals over the horizon; None where nothing was priced.
     """
 
     schema_: Literal["rsa_ops/headline/v1"] = Field(default="rsa_ops/headline/v1", alias="schema")

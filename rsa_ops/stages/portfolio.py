@@ -43,7 +43,7 @@ class LedgerReading:
 
 
 def find_store(named: str | None) -> str:
-    """The store that is meant: the one named (an address, or a working folder), else MLFLOW_TRACKING_URI, else here.
+    """The store that is meant: the one named (address or working folder), else MLFLOW_TRACKING_URI, else here.
 
     Raises:
         MissingError: there is none in the usual places.
@@ -106,5 +106,6 @@ def read_ledger(address: str, newest: int) -> LedgerReading:
 
 
 def _headline(line: RunLine) -> Headline | None:
-    return None if line.headline is None else Headline.from_json(line.headline, f"the headline of run {line.run_id}")
-
+    return (
+        None if line.headline is None else Headline.from_json(line.headline, f"the headline of run {line.run_id}")
+    )
