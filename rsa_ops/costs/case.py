@@ -13,6 +13,7 @@ from rsa_ops.core.business_case import (
     BusinessCase,
     CaseLine,
     CategoryTotal,
+    Harm,
     KeyFigure,
     Portfolio,
     Shares,
@@ -62,18 +63,11 @@ def business_case(
         raise MissingError("the comparison has no baseline, so there is nothing to save against")
     baseline = comparison.baselines[0]
     harm = assess_harm(comparison, baseline)
-    prices = _prices(measured, book, config, scenario)
-    model = Model(
-        candidate=_facts(measured, book, config, comparison.candidate, with_energy=prices.energy is not None),
-        baseline=_facts(measured, book, config, baseline, with_energy=prices.energy is not None),
-        prices=prices,
-        wrong_share=decimal(harm.probability) * decimal(harm.mean_loss),
-        currency=scenario.currency,
-        horizon=scenario.horizon_months,
-    )
+    model = _model(measured, book, config, scenario, harm)
     values = scenario.inputs.values()
     lines = tuple(_line(flow, values, scenario.currency) for flow in flows(model, values))
     months = savings(model, values)
+    invested = _invested(lines, comparison.candidate)
     arms = tuple(arm_case(arm, lines, scenario.currency) for arm in (comparison.candidate, baseline))
     return BusinessCase(
         pipeline=measured.pipeline,
@@ -101,9 +95,25 @@ def business_case(
         breakeven_requests=breakeven_requests(model, values),
         breakeven_variants=breakeven_variants(model, values),
         shares=_shares(lines),
-        warnings=_warnings(book, prices, config, today),
+        warnings=_warnings(book, model.prices, config, today),
         unknowns=_unknowns(measured, scenario),
-        **_returns(lines, months, values["discount_rate"], scenario.currency, comparison.candidate),
+        investment=Money(amount=invested, currency=scenario.currency),
+        roi=_roi(sum(months, Decimal(0)), invested),
+        payback=_payback(payback_month(months), model.horizon),
+        discounted_payback=_payback(payback_month(months, values["discount_rate"]), model.horizon),
+        irr=_irr(months),
+    )
+
+
+def _model(measured: Measured, book: PriceBook, config: CostConfig, scenario: Scenario, harm: Harm) -> Model:
+    prices = _prices(measured, book, config, scenario)
+    comparison, with_energy = measured.comparison, prices.energy is not None
+    return Model(
+        candidate=_facts(measured, book, config, comparison.candidate, with_energy=with_energy),
+        baseline=_facts(measured, book, config, comparison.baselines[0], with_energy=with_energy),
+        prices=prices,
+        wrong_share=decimal(harm.probability) * decimal(harm.mean_loss),
+        horizon=scenario.horizon_months,
     )
 
 
@@ -235,21 +245,10 @@ def _line(flow: Flow, values: Mapping[str, Decimal], currency: Currency) -> Case
     )
 
 
-def _returns(
-    lines: Sequence[CaseLine], months: Sequence[Decimal], rate: Decimal, currency: Currency, candidate: str
-) -> dict[str, Money | KeyFigure]:
-    """Investment, return, payback and internal rate."""
-    invested = sum(
-        (line.amount.amount for line in lines if line.arm == candidate and line.category == "adoption"), Decimal(0)
-    )
-    gained = sum(months, Decimal(0))
-    return {
-        "investment": Money(amount=invested, currency=currency),
-        "roi": _roi(gained, invested),
-        "payback": _payback(payback_month(months), len(months) - 1),
-        "discounted_payback": _payback(payback_month(months, rate), len(months) - 1),
-        "irr": _irr(months),
-    }
+def _invested(lines: Sequence[CaseLine], candidate: str) -> Decimal:
+    """What only the candidate costs at the start."""
+    own = (line.amount.amount for line in lines if line.arm == candidate and line.category == "adoption")
+    return sum(own, Decimal(0))
 
 
 def _roi(gained: Decimal, invested: Decimal) -> KeyFigure:

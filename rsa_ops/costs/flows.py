@@ -100,13 +100,19 @@ class Prices:
 
     def floats(self) -> Prices:
         """The same as floats, for the simulation."""
-        named = {name: getattr(self, name) for name in type(self).__dataclass_fields__}
         return Prices(
-            **{
-                name: None if price is None else price._replace(amount=float(price.amount))
-                for name, price in named.items()
-            }
+            _float(self.machine),
+            _float(self.serving),
+            _float(self.storage),
+            _float(self.transfer),
+            _float(self.engineer),
+            _float(self.annotator),
+            None if self.energy is None else _float(self.energy),
         )
+
+
+def _float(price: Price) -> Price:
+    return price._replace(amount=float(price.amount))
 
 
 def price_of(book: PriceBook, line: PriceLine, currency: Currency, factor: str) -> Price:

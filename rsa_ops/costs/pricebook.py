@@ -6,7 +6,7 @@ Nothing is looked up at run time: a figure that changes by itself cannot be audi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date as calendar_day
 from decimal import ROUND_HALF_UP, Decimal
 from importlib import resources
 from pathlib import Path
@@ -28,7 +28,7 @@ PriceBasis = Literal[Basis.QUOTED, Basis.ASSUMED]
 
 
 def _iso_date(text: str) -> str:
-    date.fromisoformat(text)  # ValueError says what is wrong with it
+    calendar_day.fromisoformat(text)  # ValueError says what is wrong with it
     return text
 
 
@@ -124,13 +124,13 @@ class PriceBook(Record):
             )
         return found
 
-    def stale(self, today: date, days: int, used: Callable[[PriceLine], bool]) -> Iterator[str]:
+    def stale(self, today: calendar_day, days: int, used: Callable[[PriceLine], bool]) -> Iterator[str]:
         """A sentence for the book and for each used line that is older than `days` on the day `today`."""
-        age = (today - date.fromisoformat(self.date)).days
+        age = (today - calendar_day.fromisoformat(self.date)).days
         if age > days:
             yield f"price book {self.id} is stale: {age} days old, more than {days}"
         for line in self.lines:
-            old = (today - date.fromisoformat(line.as_of)).days
+            old = (today - calendar_day.fromisoformat(line.as_of)).days
             if used(line) and old > days:
                 yield f"price `{line.key}` is stale: of {line.as_of}, {old} days old"
 

@@ -27,7 +27,6 @@ class Model:
     baseline: ArmFacts
     prices: Prices
     wrong_share: Number
-    currency: str
     horizon: int
 
     def floats(self, wrong_share: Number) -> Model:

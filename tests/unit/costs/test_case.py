@@ -136,10 +136,12 @@ def test_one_training_is_the_mean_cell_at_the_price_of_its_machine() -> None:
 
 
 def test_full_models_need_machines_of_their_own_and_adapters_share() -> None:
-    inputs = with_inputs("pilot", variants=Decimal(12), requests_per_month=Decimal(10),
-    adapters_per_replica=Decimal(5)) found = case(inputs=inputs) hours = {line.arm: line.quantity for line in
-    found.lines if line.category == "serving"} assert hours == {"rsa": 3 * Decimal(730), "full": 12 *
-    Decimal(730)}
+    inputs = with_inputs(
+        "pilot", variants=Decimal(12), requests_per_month=Decimal(10), adapters_per_replica=Decimal(5)
+    )
+    found = case(inputs=inputs)
+    hours = {line.arm: line.quantity for line in found.lines if line.category == "serving"}
+    assert hours == {"rsa": 3 * Decimal(730), "full": 12 * Decimal(730)}
 
 
 def test_only_the_candidate_pays_for_its_introduction_its_comparison_and_its_risk() -> None:
@@ -193,9 +195,12 @@ def test_the_tornado_is_widest_first_and_holds_the_case_between_its_ends() -> No
 
 
 def test_it_breaks_even_at_the_smallest_number_of_models_that_pays() -> None:
-    found = case("department") at = found.breakeven_variants.value assert at is not None npvs =
-    [case("department", inputs=with_inputs("department", variants=count)).npv.amount for count in (at - 1, at)]
-    assert npvs[0] <= 0 < npvs[1]
+    at = case("department").breakeven_variants.value
+    assert at is not None
+    before, there = (
+        case("department", inputs=with_inputs("department", variants=count)).npv.amount for count in (at - 1, at)
+    )
+    assert before <= 0 < there
 
 
 def test_shares_add_up_to_one() -> None:
@@ -258,23 +263,31 @@ def test_a_stale_book_is_said_to_be_stale() -> None:
     assert any("is stale" in words for words in found.warnings)
 
 
+def assumed(name: str, value: str, low: str, high: str) -> str:
+    return f'{name}: {{value: "{value}", low: "{low}", high: "{high}", basis: assumed, source: x}}'
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("horizon_months: 0", "greater than or equal to 1"), ("currency: EUR", "'JPY' or 'USD'"),
-        ('engineer_hours: {value: "-1", low: "-2", high: "0", basis: assumed, source: x}', "greater than or equal
-        to 0"), ('discount_rate: {value: "0", low: "0", high: "0", basis: assumed, source: x}', "greater than 0"),
-        ('variants: {value: "9", low: "10", high: "12", basis: assumed, source: x}', "low <= value <= high"),
+        ("horizon_months: 0", "greater than or equal to 1"),
+        ("currency: EUR", "'JPY' or 'USD'"),
+        (assumed("engineer_hours", "-1", "-2", "0"), "greater than or equal to 0"),
+        (assumed("discount_rate", "0", "0", "0"), "greater than 0"),
+        (assumed("variants", "9", "10", "12"), "low <= value <= high"),
     ],
 )
 def test_a_scenario_that_cannot_be_is_refused_with_its_line(line: str, problem: str, tmp_path) -> None:
     from importlib import resources
 
-    text = resources.files("rsa_ops.costs.scenarios").joinpath("pilot.yaml").read_text("utf-8") name =
-    line.split(":", 1)[0] lines = [line if old.split(":", 1)[0] == name else old for old in text.splitlines()]
-    indented = [f"  {line}" if old.strip().split(":", 1)[0] == name and old.startswith("  ") else old for old in
-    lines] file = tmp_path / "mine.yaml" file.write_text("\n".join(indented), encoding="utf-8") with
-    pytest.raises(ConfigError) as found:
+    text = resources.files("rsa_ops.costs.scenarios").joinpath("pilot.yaml").read_text("utf-8")
+    name, lines = line.split(":", 1)[0], []
+    for old in text.splitlines():
+        indent = old[: len(old) - len(old.lstrip())]
+        lines.append(indent + line if old.strip().split(":", 1)[0] == name else old)
+    file = tmp_path / "mine.yaml"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(ConfigError) as found:
         load_scenario(str(file))
     assert problem in str(found.value)
     assert "line" in str(found.value)
@@ -283,4 +296,3 @@ def test_a_scenario_that_cannot_be_is_refused_with_its_line(line: str, problem: 
 def test_a_scenario_that_is_not_there_is_missing() -> None:
     with pytest.raises(MissingError, match="no scenario 'dream'"):
         load_scenario("dream")
-

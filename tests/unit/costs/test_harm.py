@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 from scipy.stats import norm, t
@@ -13,6 +13,7 @@ from scipy.stats import norm, t
 from rsa_ops.costs.harm import LARGEST_LOSS, worse_than
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.floats(-0.05, 0.05), st.floats(0.001, 0.05), st.floats(3, 60), st.floats(0.001, 0.06))
 def test_chance_and_mean_loss_are_the_integrals_over_the_tail(
     value: float, error: float, freedom: float, margin: float
