@@ -61,6 +61,20 @@ class Words:
     per_training: str
     total: str
     sentence_note: str
+    scenario: str
+    scenarios: dict[str, str]
+    assumptions: str
+    inputs: dict[str, str]
+    categories: dict[str, str]
+    npv: str
+    payback: str
+    months: str
+    never: str
+    tornado: str
+    at_low: str
+    at_high: str
+    no_case: str
+    case_note: str
 
 
 EN = Words(
@@ -122,6 +136,56 @@ EN = Words(
     per_training="One training",
     total="Total, {months} months",
     sentence_note="",
+    scenario="Scenario",
+    scenarios={"pilot": "Pilot", "department": "One department", "company": "Whole company"},
+    assumptions="Assumptions",
+    inputs={
+        "variants": "Models kept",
+        "requests_per_month": "Requests a month, each model",
+        "trainings_per_year": "Retrainings a year",
+        "tries_per_training": "Trainings paid for one kept",
+        "requalifications_per_year": "Comparisons with the baseline a year",
+        "versions_kept": "Versions kept",
+        "copies": "Copies",
+        "sites": "Sites",
+        "requests_per_replica": "Requests a machine answers a month",
+        "replica_hours": "Hours a machine is paid for a month",
+        "adapters_per_replica": "Adapters on one machine",
+        "labels_per_training": "Labels for each training",
+        "label_seconds": "Seconds for a label",
+        "engineer_hours": "Engineer hours a training",
+        "governance_hours": "Governance hours a version",
+        "adoption_hours": "Hours to introduce it",
+        "cost_per_wrong_answer": "Cost of a wrong answer",
+        "discount_rate": "Discount rate a year",
+        "machine_price_factor": "Machine prices, factor",
+        "wage_factor": "Wages, factor",
+        "exchange_rate_factor": "Exchange rate, factor",
+    },
+    categories={
+        "adoption": "introduction",
+        "training": "training",
+        "retraining": "retraining",
+        "requalification": "comparison again",
+        "evaluation": "evaluation",
+        "labelling": "labelling",
+        "serving": "serving",
+        "storage": "storage",
+        "transfer": "transfer",
+        "people": "people",
+        "governance": "governance",
+        "energy": "energy",
+        "risk": "risk",
+    },
+    npv="Net present value",
+    payback="Payback",
+    months="{count} months",
+    never="not within the horizon",
+    tornado="What moves the net present value most",
+    at_low="input at its low end",
+    at_high="input at its high end",
+    no_case="This run has no valid comparison, so its risk has no price.",
+    case_note="Below the saving: {low}th to {high}th percentile of {draws} draws of all inputs and of the quality.",
 )
 
 JA = Words(
@@ -183,6 +247,56 @@ JA = Words(
     per_training="学習1回あたり",
     total="{months}か月の総額",
     sentence_note="理由の文は記録されたとおり英語で表示します。",
+    scenario="シナリオ",
+    scenarios={"pilot": "試行", "department": "一部門", "company": "全社"},
+    assumptions="前提条件",
+    inputs={
+        "variants": "運用するモデル数",
+        "requests_per_month": "月間リクエスト数(モデルごと)",
+        "trainings_per_year": "年間の再学習回数",
+        "tries_per_training": "採用1回あたりの学習回数",
+        "requalifications_per_year": "年間の再比較回数",
+        "versions_kept": "保管する版の数",
+        "copies": "複製の数",
+        "sites": "配布先の拠点数",
+        "requests_per_replica": "1台が1か月に処理する件数",
+        "replica_hours": "1台の月間課金時間",
+        "adapters_per_replica": "1台に載せるアダプター数",
+        "labels_per_training": "再学習ごとのラベル数",
+        "label_seconds": "ラベル1件の秒数",
+        "engineer_hours": "学習1回の技術者工数(時間)",
+        "governance_hours": "版ごとの統制工数(時間)",
+        "adoption_hours": "導入工数(時間)",
+        "cost_per_wrong_answer": "誤答1件の損失",
+        "discount_rate": "割引率(年)",
+        "machine_price_factor": "計算機単価の倍率",
+        "wage_factor": "人件費単価の倍率",
+        "exchange_rate_factor": "為替の倍率",
+    },
+    categories={
+        "adoption": "導入",
+        "training": "初回学習",
+        "retraining": "再学習",
+        "requalification": "再比較",
+        "evaluation": "評価",
+        "labelling": "ラベル付け",
+        "serving": "推論サーバー",
+        "storage": "保管",
+        "transfer": "転送",
+        "people": "技術者",
+        "governance": "統制・監査",
+        "energy": "電力",
+        "risk": "リスク",
+    },
+    npv="正味現在価値",
+    payback="回収期間",
+    months="{count}か月",
+    never="対象期間内に回収せず",
+    tornado="正味現在価値への影響が大きい前提",
+    at_low="前提が下限のとき",
+    at_high="前提が上限のとき",
+    no_case="この実行には有効な比較がないため、リスクを金額にできません。",
+    case_note="削減額の下の範囲は、全前提と品質差を {draws} 回抽出したときの {low}〜{high} パーセンタイルです。",
 )
 
 LANGUAGES = {"en": EN, "ja": JA}

@@ -20,7 +20,7 @@ from rsa_ops.stages.ledger import beside
 from rsa_ops.stages.report import read_results
 from rsa_ops.tracking.listing import RunLine, list_runs
 from rsa_ops.tracking.runs import fetch_files
-from rsa_ops.tracking.store import local_database, open_store
+from rsa_ops.tracking.store import local_database, read_store
 
 DATABASE = "mlflow.db"
 
@@ -88,7 +88,7 @@ def read_run(store: str, run_id: str) -> ReportInputs:
     Raises:
         MissingError: the store has no such run, or no records of it.
     """
-    opened = open_store(store, "rsa-ops", Path("artifacts"))
+    opened = read_store(store)
     with tempfile.TemporaryDirectory() as folder:
         return read_results(fetch_files(opened, run_id, "", Path(folder)))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rsa_ops.tracking.store import QUIET_DEFAULTS, store_errors
+from rsa_ops.tracking.store import read_store, store_errors
 
 _PAGE = 1000
 
@@ -36,12 +35,8 @@ def list_runs(uri: str) -> tuple[RunLine, ...]:
     Raises:
         MissingError: there is no such store, or it does not answer.
     """
-    for name, value in QUIET_DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    client = read_store(uri).client
     with store_errors(uri):
-        from mlflow import MlflowClient
-
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiments = [found.experiment_id for found in client.search_experiments(max_results=_PAGE)]
         return tuple(map(_line, _parents(client, experiments)))
 

@@ -17,8 +17,10 @@ from rsa_ops.core.headline import Headline
 from rsa_ops.core.money import Money
 from rsa_ops.core.verdict import Outcome
 from rsa_ops.governance.notary import open_notary
-from rsa_ops.tracking.runs import end_run, start_run
+from rsa_ops.tracking.runs import end_run, log_files, start_run
 from rsa_ops.tracking.store import open_store
+
+from ..worlds import write_results
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "dashboards"
@@ -53,7 +55,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store = open_store(uri, pipeline, folder / "artifacts")
         for line in lines:
             tags = {"pipeline": pipeline, "policy.sha256": "sha256:" + "ab" * 32}
-            end_run(store, start_run(store, "walk", tags | ({"headline": line.model_dump_json()} if line else {})))
+            run = start_run(store, "walk", tags | ({"headline": line.model_dump_json()} if line else {}))
+            if line is not None and line.outcome is Outcome.PROMOTE:
+                log_files(store, run, write_results(folder / "results" / pipeline, pipeline, uri, run))
+            end_run(store, run)
     with closing(open_notary(str(folder / "ledger.db"), None, lambda _: None).ledger):
         pass
     return folder

@@ -73,6 +73,29 @@ def test_a_ledger_that_was_edited_is_said_to_be_broken(page, tmp_path: Path) -> 
     assert "Integrity broken" in found.error[0].value
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_if_prices_the_scenario_again_and_a_dearer_introduction_saves_less(page, language: str) -> None:
+    found = page("what_if_page", language)
+    assert not found.exception
+    label = words(language).inputs["adoption_hours"]
+
+    def npv(at: Any) -> int:
+        return int(at.metric[1].value.replace("¥", "").replace(",", ""))
+
+    slider = next(slider for slider in found.slider if slider.label == label)
+    before, hours = npv(found), slider.value
+    found = slider.set_value(hours + 10).run()
+    assert not found.exception
+    assert npv(found) == before - 10 * 6000  # ten hours at the book's 6,000 yen, all in month 0
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_run_shows_its_records(page, language: str) -> None:
+    found = page("run_page", language)
+    assert not found.exception
+    assert not found.error
+
+
 @pytest.mark.parametrize("name", ["portfolio_page", "verdict_page", "audit_page", "what_if_page"])
 def test_looking_changes_neither_store_nor_ledger(page, tmp_path: Path, name: str) -> None:
     databases = [tmp_path / "mlflow.db", tmp_path / "ledger.db"]

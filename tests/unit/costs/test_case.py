@@ -10,68 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rsa_ops.core.business_case import BusinessCase
-from rsa_ops.core.comparison import Comparison, Contrast
 from rsa_ops.core.costs import Basis
-from rsa_ops.core.estimate import Answer, Estimate, PairedResult
-from rsa_ops.core.measurements import Energy, Measurements
+from rsa_ops.core.measurements import Energy
 from rsa_ops.costs import CostConfig, default_book
 from rsa_ops.costs.case import Measured, business_case, net_present_value, portfolio
 from rsa_ops.costs.scenario import EMBEDDED, Inputs, load_scenario
 from rsa_ops.errors import ConfigError, MissingError, UsageError
 
-from .test_tco import measured as cell
+from ...worlds import comparison, world
+from ...worlds import measured as cell
 
-SHA = "sha256:" + "0" * 64
 TODAY = date(2026, 11, 26)
-
-
-def comparison(value: float = 0.0, error: float = 0.01, difference: bool = True) -> Comparison:
-    estimate = Estimate(
-        value=value,
-        low=value - 2 * error,
-        high=value + 2 * error,
-        confidence=0.9,
-        method="crossed",
-        examples=600,
-        seeds=3,
-        standard_error=error,
-        degrees_of_freedom=4.0,
-    )
-    result = PairedResult(
-        answer=Answer.NON_INFERIOR if difference else Answer.INVALID,
-        margin=0.03,
-        alpha=0.05,
-        difference=estimate if difference else None,
-        p_noninferior=None,
-        variance_share_seeds=None,
-        more_examples=None,
-        more_seeds=None,
-        reason="",
-    )
-    contrast = Contrast(metric="accuracy", population="all", candidate="rsa", baseline="full", result=result)
-    return Comparison(
-        candidate="rsa",
-        baselines=("full",),
-        primary_metric="accuracy",
-        test_digest=SHA,
-        examples=600,
-        arms=(),
-        contrasts=(contrast,),
-        drops=(),
-    )
-
-
-def world(
-    *cells: Measurements, evaluations: dict[str, float] | None = None, about: Comparison | None = None
-) -> Measured:
-    found = cells or (
-        cell("rsa", 1, wall_seconds=360, artifact_bytes=2_000_000),
-        cell("rsa", 2, wall_seconds=720, artifact_bytes=2_000_000),
-        cell("full", 1, wall_seconds=1800, artifact_bytes=100_000_000),
-        cell("full", 2, wall_seconds=1800, artifact_bytes=100_000_000),
-    )
-    seconds = {"rsa": 36.0, "full": 36.0} if evaluations is None else evaluations
-    return Measured("triage", found, seconds, about or comparison())
 
 
 def case(named: str = "pilot", seen: Measured | None = None, **changes: object) -> BusinessCase:
