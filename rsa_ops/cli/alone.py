@@ -217,15 +217,33 @@ def gate(
 
 def report(
     results: Annotated[Path, typer.Argument(help="A results folder, with the records of a run.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("report.html"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file to write: .html, or with --lang .pdf or .xlsx as well.")
+    ] = Path("report.html"),
+    lang: Annotated[
+        str | None,
+        typer.Option(help="ja or en: the decision sheet in that language. Without: the technical report."),
+    ] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="With --lang: another scenario than the run's own, for the business case.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Render the records of a run as one self-contained HTML file."""
+    """Render the records of a run: the technical report, or the decision sheet for a manager (--lang).
+
+    A .pdf is printed by Chromium, where there is one; a .xlsx has live formulas.
+    """
     from rsa_ops.files import write_text
     from rsa_ops.reporting.html import render_report
+    from rsa_ops.stages.decision import write_decision
     from rsa_ops.stages.report import read_results
 
-    found = read_results(results)
-    write_text(out, render_report(found))
+    if lang is not None:
+        found = write_decision(results, out, lang, scenario)
+    elif out.suffix in (".pdf", ".xlsx") or scenario is not None:
+        raise UsageError(f"{out}: without a language only .html is written", hint="Give --lang ja or --lang en.")
+    else:
+        found = read_results(results)
+        write_text(out, render_report(found))
     print_lines(found.model_dump_json(indent=2) if as_json else f"wrote {out}")
     return int(ExitCode.DONE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sysconfig
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +44,7 @@ def dashboard(
     ] = "127.0.0.1",
 ) -> int:
     """Show models, verdicts, costs and the audit trail of all runs in the browser. Ends with Ctrl-C."""
+    from rsa_ops.stages.decision import locale_language
     from rsa_ops.stages.portfolio import find_ledger, find_store
 
     language = lang or locale_language()
@@ -72,12 +72,6 @@ def serve(script: Path, arguments: list[str], settings: dict[str, object]) -> No
     options = {name.replace(".", "_"): value for name, value in settings.items()}
     bootstrap.load_config_options(options)
     bootstrap.run(str(script), is_hello=False, args=arguments, flag_options=options)
-
-
-def locale_language() -> str:
-    """`ja` where the locale of the user says so, else `en`."""
-    named = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
-    return "ja" if named.lower().startswith("ja") else "en"
 
 
 def dashboards_folder() -> Path:

@@ -31,7 +31,7 @@ from rsa_ops.costs.lines import ENERGY_KEY, GB, QUANTITY_STEP, STORAGE_KEY, bill
 from rsa_ops.costs.pricebook import PriceBook
 from rsa_ops.costs.scenario import Scenario
 from rsa_ops.costs.simulation import breakeven_requests, breakeven_variants, simulate, tornado
-from rsa_ops.costs.valuation import Model, flows, present_value, savings
+from rsa_ops.costs.valuation import Model, flows
 from rsa_ops.errors import MissingError, UsageError
 
 EGRESS_KEY, ENGINEER_KEY, ANNOTATOR_KEY, CARBON_KEY = "egress-gb", "engineer-hour", "annotator-hour", "grid-jp"
@@ -66,7 +66,7 @@ def business_case(
     model = _model(measured, book, config, scenario, harm)
     values = scenario.inputs.values()
     lines = tuple(_line(flow, values, scenario.currency) for flow in flows(model, values))
-    months = savings(model, values)
+    months = _months(lines, comparison.candidate, model.horizon)
     invested = _invested(lines, comparison.candidate)
     arms = tuple(arm_case(arm, lines, scenario.currency) for arm in (comparison.candidate, baseline))
     return BusinessCase(
@@ -87,7 +87,7 @@ def business_case(
         arms=arms,
         cash_flows=tuple(month.quantize(FLOW_STEP) for month in months),
         saving=_difference(arms[1].total, arms[0].total),
-        npv=Money(amount=present_value(model, values), currency=scenario.currency).rounded(),
+        npv=Money(amount=npv(months, values["discount_rate"]), currency=scenario.currency).rounded(),
         harm=harm,
         carbon_kg=_carbon(measured, book, scenario),
         tornado=tornado(model, scenario, scenario.currency),
@@ -243,6 +243,16 @@ def _line(flow: Flow, values: Mapping[str, Decimal], currency: Currency) -> Case
         amount=amount,
         source=flow.price.source,
     )
+
+
+def _months(lines: Sequence[CaseLine], candidate: str, horizon: int) -> list[Decimal]:
+    """What the candidate saves in each month, by the lines as they are printed."""
+    months = [Decimal(0)] * (horizon + 1)
+    for line in lines:
+        signed = -line.monthly if line.arm == candidate else line.monthly
+        for month in range(line.first, line.last + 1):
+            months[month] += signed
+    return months
 
 
 def _invested(lines: Sequence[CaseLine], candidate: str) -> Decimal:

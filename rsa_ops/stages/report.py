@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import rsa_ops
 from rsa_ops.core.benchmark import CellScores
+from rsa_ops.core.business_case import BusinessCase
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
 from rsa_ops.core.measurements import Measurements
@@ -50,6 +51,7 @@ def read_results(folder: Path) -> ReportInputs:
         measurements=all_records(Measurements, folder / "measurements"),
         scores=all_records(CellScores, folder / "benchmark"),
         tco=optional_record(Tco, folder / "tco.json"),
+        case=optional_record(BusinessCase, folder / "business_case.json"),
         verdict=optional_record(Verdict, folder / "verdict.json"),
         settings_note=run.settings_note,
         sizes_note=validation.sampling if validation is not None else "",

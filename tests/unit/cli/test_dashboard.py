@@ -10,6 +10,7 @@ import pytest
 
 from rsa_ops.cli import dashboard as command
 from rsa_ops.errors import MissingError, UsageError
+from rsa_ops.stages.decision import locale_language
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_the_language_is_the_locales(locale: str, language: str, monkeypatch: py
     for name in ("LC_ALL", "LC_MESSAGES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANG", locale)
-    assert command.locale_language() == language
+    assert locale_language() == language
 
 
 def test_an_unknown_language_is_refused(folder: Path, served: list[Any]) -> None:
