@@ -1,4 +1,4 @@
-"""The workbook's formulas give the record's figures: as they were written, and as LibreOffice works them out again."""
+"""The workbook's formulas give the record's figures, also when LibreOffice works them out again."""
 
 from __future__ import annotations
 
