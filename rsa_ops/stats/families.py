@@ -22,7 +22,8 @@ from rsa_ops.core.slices import SliceDifference, SlicesResult, WorstSlice
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.stats.artifact import artifact_noninferiority
 from rsa_ops.stats.crossed import noninferiority
-from rsa_ops.stats.inputs import Codes, Sampling, Scores, all_finite, as_table, labels_of, sampling
+from rsa_ops.stats.harm import harm_p_value
+from rsa_ops.stats.inputs import Codes, Sampling, Scores, all_finite, as_table, labels_of, right_or_wrong, sampling
 from rsa_ops.stats.judge import loss_of
 from rsa_ops.stats.slices import examples_needed_for_margin
 
@@ -54,8 +55,8 @@ def compare_slices(
 ) -> SlicesResult:
     """Is a slice worse by more than `margin`: each for itself, and all at once?
 
-    Many slices ask for levels far below alpha, where slices of some hundred right-or-wrong examples are called
-    harmed a little too often (`slices` in benchmarks/results/stats_offline.json).
+    Many slices ask for levels far below alpha; there right-or-wrong scores of two artifacts are judged by the chance
+    of their table and not by the normal limit (`harm_p_value`).
 
     Args:
         candidate: scores [seeds, examples], higher is better; one seed on both sides asks about two artifacts.
@@ -84,7 +85,13 @@ def compare_slices(
 
     alone = {name: ask(mask, alpha) for name, mask in large.items()}
     at_once = {name: ask(mask, alpha / len(large)) for name, mask in large.items()}
-    harm = dict(zip(alone, holm([1 - _p(found) for found in alone.values()]), strict=True))
+    plain = how.codes is None and len(ours) == len(theirs) == 1
+    counted = right_or_wrong(ours) and right_or_wrong(theirs) and plain and loss < 1
+    harms = [
+        _counted(ours[0, large[name]], theirs[0, large[name]], loss) if counted else 1 - _p(found)
+        for name, found in alone.items()
+    ]
+    harm = dict(zip(alone, holm(harms), strict=True))
     spans = {name: found.difference for name, found in at_once.items()}
     entries = tuple(
         SliceDifference(
@@ -191,6 +198,10 @@ def _ask(ours: Scores, theirs: Scores, terms: _Terms) -> PairedResult:
 def _draws(how: Sampling, mask: NDArray[np.bool_]) -> int:
     """How many independent draws a slice holds: its groups, or its examples."""
     return int(mask.sum()) if how.codes is None else len(np.unique(how.codes[mask]))
+
+
+def _counted(ours: Scores, theirs: Scores, margin: float) -> float:
+    return harm_p_value(int((ours > theirs).sum()), int((ours < theirs).sum()), len(ours), margin=margin)
 
 
 def _p(found: PairedResult) -> float:

@@ -8,13 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rsa_ops.stats.inputs import Sampling, Scores
-from rsa_ops.stats.restricted import Units
+from rsa_ops.stats.restricted import Units, unseen_loss
 from rsa_ops.stats.slices import zero_event_bound
 from rsa_ops.stats.spread import FEW, SeedSpread, Spread
 
-
-FURTHER = 0.45
-"""Between 0, where 10 noisy seeds say "not worse" wrongly too often, and 1, where their intervals hold too much."""
 
 NOTHING = 1e-9
 """Differences of scores in [0, 1] below this are rounding."""
@@ -98,25 +95,19 @@ def _units(each: Scores, how: Sampling) -> Units:
     """The differences as `restricted` counts them; equal ones are joined where each example stands for itself."""
     if how.codes is None and how.weights is None:
         values, counts = np.unique(np.round(each, 12), return_counts=True)
-        worst, best = -_unseen_example(-values), _unseen_example(values)
+        worst, best = -unseen_loss(_furthest(-values)), unseen_loss(_furthest(values))
         return Units(values, np.ones(len(values)), counts.astype(np.float64), worst=worst, best=best)
     sums, sizes = how.sums(how.weighted(each)), how.sums(how.weighted(np.ones(how.examples)))
     if how.codes is None:
-        worst, best = -_unseen_example(-each), _unseen_example(each)
+        worst, best = -unseen_loss(_furthest(-each)), unseen_loss(_furthest(each))
         return Units(sums, sizes, np.ones(how.groups), worst=worst, best=best)
     rates = sums[sizes > 0] / sizes[sizes > 0]
     return Units(sums, sizes, np.ones(how.groups), worst=-_unseen(-rates), best=_unseen(rates))
 
 
-def _unseen_example(values: Scores) -> float:
-    """How far an example that nobody saw may go on the side of `values` above zero, averaged over the seeds.
-
-    `FURTHER` of the way from the furthest that was seen to all. With one seed the differences are -1, 0 and 1, and
-    the furthest seen is all, as in Tango (1998). Noisy seeds lose different examples, so their mean differences stay
-    far from 1: an unseen example taken for a total loss makes the interval too wide (decision 0007).
-    """
+def _furthest(values: Scores) -> float:
     furthest = float(values.max(initial=0.0))
-    return furthest + FURTHER * (1.0 - furthest) if furthest > NOTHING else 1.0
+    return furthest if furthest > NOTHING else 1.0
 
 
 def _unseen(rates: Scores) -> float:
