@@ -102,9 +102,7 @@ def _locked(notary: Notary, record: RunRecord, policy: Policy) -> Sealed:
     """The lock of the run; one is written where this ledger has none, before any score is read here."""
     lock = find_lock(notary, record.run_id)
     if lock is None:
-        return lock_policy(
-            notary, record.pipeline, record.run_id, policy, record.test_digest, record.design_digest
-        )
+        return lock_policy(notary, record.pipeline, record.run_id, policy, record.test_digest, record.design_digest)
     locked = payload_as(lock.entry, PolicyLock)
     same_design = locked.design_digest in (None, record.design_digest)  # older locks have none
     same = (locked.policy_digest, locked.test_digest) == (record.policy_digest, record.test_digest)

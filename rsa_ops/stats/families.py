@@ -55,8 +55,8 @@ def compare_slices(
 ) -> SlicesResult:
     """Is a slice worse by more than `margin`: each for itself, and all at once?
 
-    Many slices ask for levels far below alpha; there right-or-wrong scores of two artifacts are judged by the chance
-    of their table and not by the normal limit (`harm_p_value`).
+    Many slices ask for levels far below alpha; there right-or-wrong scores of two artifacts are judged by the
+    chance of their table and not by the normal limit (`harm_p_value`).
 
     Args:
         candidate: scores [seeds, examples], higher is better; one seed on both sides asks about two artifacts.
@@ -85,27 +85,34 @@ def compare_slices(
 
     alone = {name: ask(mask, alpha) for name, mask in large.items()}
     at_once = {name: ask(mask, alpha / len(large)) for name, mask in large.items()}
-    plain = how.codes is None and len(ours) == len(theirs) == 1
-    counted = right_or_wrong(ours) and right_or_wrong(theirs) and plain and loss < 1
+    tables = how.codes is None and len(ours) == len(theirs) == 1 and loss < 1
+    counted = tables and right_or_wrong(ours) and right_or_wrong(theirs)
     harms = [
         _counted(ours[0, large[name]], theirs[0, large[name]], loss) if counted else 1 - _p(found)
         for name, found in alone.items()
     ]
     harm = dict(zip(alone, holm(harms), strict=True))
-    spans = {name: found.difference for name, found in at_once.items()}
     entries = tuple(
-        SliceDifference(
-            slice=name,
-            examples=int(mask.sum()),
-            assessable=name in large,
-            result=alone.get(name),
-            low=span.low if (span := spans.get(name)) else None,
-            high=span.high if span else None,
-            p_harmed=harm.get(name),
-        )
+        _entry(name, int(mask.sum()), alone.get(name), at_once.get(name), harm.get(name))
         for name, mask in slices.items()
     )
     return SlicesResult(margin=loss, alpha=alpha, examples_needed=needed, slices=entries)
+
+
+def _entry(
+    name: str, examples: int, alone: PairedResult | None, at_once: PairedResult | None, harm: float | None
+) -> SliceDifference:
+    """One slice, with its bounds of `at_once`; all three are None where it is not assessable."""
+    span = at_once.difference if at_once is not None else None
+    return SliceDifference(
+        slice=name,
+        examples=examples,
+        assessable=alone is not None,
+        result=alone,
+        low=span.low if span else None,
+        high=span.high if span else None,
+        p_harmed=harm,
+    )
 
 
 def worst_slice_test(

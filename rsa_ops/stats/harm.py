@@ -2,8 +2,8 @@
 
 Many slices ask for levels far below alpha, where Tango's score is no longer normal: losses that are few are skew to
 the side of harm. The score stays, and its chance is summed over all tables, at the rates that Tango's restricted
-estimate gives them: the estimated p-value of Lloyd (2008, Aust N Z J Stat 50:329). It knows one pair of rates and not
-the worst, so it is nearly exact and no bound.
+estimate gives them: the estimated p-value of Lloyd (2008, Aust N Z J Stat 50:329). It knows one pair of rates and
+not the worst, so it is nearly exact and no bound.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from rsa_ops.stats.restricted import Units, unseen_loss
 from rsa_ops.stats.slices import zero_event_bound
 from rsa_ops.stats.spread import FEW, SeedSpread, Spread
 
-
 NOTHING = 1e-9
 """Differences of scores in [0, 1] below this are rounding."""
 

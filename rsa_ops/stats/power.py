@@ -147,9 +147,7 @@ def _squares_seen(varies: Seeded, seeds: int, examples: int, margin: float, gain
     place = _furthest(varies, seeds, examples) / FURTHEST_STEP - 1
     left = min(max(math.floor(place), 0), round(1 / FURTHEST_STEP) - 2)
     part = min(max(place - left, 0.0), 1.0)
-    low, high = (
-        _squares_under(varies, seeds, margin, gain, (left + more) * FURTHEST_STEP) for more in (1, 2)
-    )
+    low, high = (_squares_under(varies, seeds, margin, gain, (left + more) * FURTHEST_STEP) for more in (1, 2))
     return tuple((1 - part) * below + part * above for below, above in zip(low, high, strict=True))
 
 
@@ -177,9 +175,7 @@ def _furthest(varies: Seeded, seeds: int, examples: int) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _squares_under(
-    varies: Seeded, seeds: int, margin: float, gain: float, furthest: float
-) -> tuple[float, ...]:
+def _squares_under(varies: Seeded, seeds: int, margin: float, gain: float, furthest: float) -> tuple[float, ...]:
     """The variance of one example that the score test sees at `KNOTS` observed differences from -margin to `gain`.
 
     `furthest`: the largest loss of one example, averaged over seeds, that was seen.

@@ -71,7 +71,7 @@ class Units:
 
 
 def unseen_loss(furthest: float) -> float:
-    """How much an example that nobody saw may lose, averaged over seeds, where `furthest` in (0, 1] was the most seen.
+    """How much an example that nobody saw may lose, averaged over seeds; `furthest` in (0, 1] was the most seen.
 
     `FURTHER` of the way from there to all. With one seed every loss is 1, and so is the unseen one, as in Tango
     (1998). Noisy seeds lose different examples, so their mean differences stay far from 1: an unseen example taken

@@ -9,9 +9,10 @@ per arm M the variance of its S seed means and R its residual mean square:
     SE^2 = (V - sum_arms R / S) / n + sum_arms M / S
 
 Degrees of freedom after Satterthwaite (1946, Biometrics 2:110), V / n with n - 1 and the sum of M / S with those of
-Welch (`_seed_freedom`), as in the marginal-mean analysis of many readers and many cases (Hillis 2007, Stat Med 26:596; Hillis 2014, Stat Med
-33:330). Taking R / n out of M and cutting what is left at zero looks sharper, but the cut makes a term small, and
-its degrees of freedom many, just when it is badly known: benchmarks/stats_offline.py has both in a normal world.
+`_seed_freedom`, as in the marginal-mean analysis of many readers and many cases (Hillis 2007, Stat Med 26:596;
+Hillis 2014, Stat Med 33:330). Taking R / n out of M and cutting what is left at zero looks sharper, but the cut
+makes a term small, and its degrees of freedom many, just when it is badly known: benchmarks/stats_offline.py has
+both in a normal world. R / S is taken out of V without a cut (Hillis cuts), because V is well known.
 
 Examples that come in groups (the same customer, the same document) are one draw together: V and R are then those
 of group sums (Liang and Zeger 1986, Biometrika 73:13, with G / (G - 1)), and V has G - 1 degrees of freedom.
@@ -103,8 +104,10 @@ class Precision(NamedTuple):
         def excess(truth: float) -> float:
             return abs(value - truth) - self.quantile * self.error_at(truth)
 
-        if self.units is None or excess(side) <= 0:
+        if self.units is None:
             return value + side * self.quantile * self.error
+        if excess(side) <= 0:
+            return side  # not even a loss (a gain) of everything is contradicted
         return float(brentq(excess, value, side, xtol=1e-12))
 
 

@@ -31,6 +31,10 @@ rules:
   - {kind: cost, against: full, at_most: 1.0}
 """
 
+BERNOULLI = (
+    '"rsa_ops/bernoulli-e-process/v1","margin":0.01,"allocation":0.5,"baseline_rate":0.05,"design_difference":0.05'
+)
+
 
 def test_a_policy_of_version_1_has_the_digest_that_its_runs_were_locked_with() -> None:
     # Taken from rsa_ops before `looks` and relative margins were added (commit c8728be).
@@ -68,23 +72,16 @@ def test_a_lock_and_a_verdict_of_a_ledger_from_before_designs_are_read_as_withou
 @pytest.mark.parametrize(
     ("saved", "harm"),
     [
-        (
-            '{"schema":"rsa_ops/e-process/v1","ratio_margin":1.25,"allocation":0.5,"design_ratio":2.0,"seen":'
-            '{"challenger":{"exposures":100,"bad":3},"baseline":{"exposures":100,"bad":1}}}',
-            0.21906824961330296,
-        ),
-        (
-            '{"schema":"rsa_ops/bernoulli-e-process/v1","margin":0.01,"allocation":0.5,"baseline_rate":0.05,'
-            '"design_difference":0.05,"seen":{"challenger":{"exposures":100,"bad":3},'
-            '"baseline":{"exposures":100,"bad":1}}}',
-            0.031376321985775224,
-        ),
+        ('"rsa_ops/e-process/v1","ratio_margin":1.25,"allocation":0.5,"design_ratio":2.0', 0.21906824961330296),
+        (BERNOULLI, 0.031376321985775224),
     ],
     ids=["e-process", "bernoulli"],
 )
 def test_the_state_of_a_rollout_that_was_saved_goes_on(saved: str, harm: float) -> None:
     # As commit 9cd9969 saved them, with the evidence that it read from them.
-    kind = EProcess if "/e-process/" in saved else BernoulliEProcess
+    kind: type[EProcess | BernoulliEProcess] = EProcess if "/e-process/" in saved else BernoulliEProcess
+    seen = '{"challenger":{"exposures":100,"bad":3},"baseline":{"exposures":100,"bad":1}}'
+    saved = f'{{"schema":{saved},"seen":{seen}}}'
     state = kind.from_json(saved, "state.json")
     assert state.model_dump_json() == saved
     assert state.log_e_harm == pytest.approx(harm, rel=1e-12)

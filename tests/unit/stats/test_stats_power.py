@@ -169,13 +169,11 @@ def test_two_models_that_never_vary_are_shown_with_certainty() -> None:
 
 
 def test_the_furthest_loss_is_that_which_one_sample_in_two_exceeds() -> None:
-    # 40 of 1,000 examples are coins that 4 seeds of each arm toss: losses of k/4 by the difference of two binomials.
+    # 40 of 1,000 examples are coins that 4 seeds of each arm toss: losses of k/4, differences of two binomials.
     varies = Seeded(persistent=0.0, residual=0.01, seeds=0.0, turning=True)
     rng = np.random.default_rng(1)
     tossed = rng.binomial(1000, 0.04, 2000)
-    most = [
-        max((rng.binomial(4, 0.5, (count, 2)) @ np.array([1, -1])).max(initial=0), 0) / 4 for count in tossed
-    ]
+    most = [max((rng.binomial(4, 0.5, (count, 2)) @ np.array([1, -1])).max(initial=0), 0) / 4 for count in tossed]
     found = power._furthest(varies, 4, 1000)
     assert np.mean(np.array(most) >= found - 0.25) > 0.5 > np.mean(np.array(most) > found)
     assert found < power._furthest(varies, 4, 4000) <= 1
