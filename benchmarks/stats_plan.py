@@ -46,7 +46,7 @@ DISCORDANCES = (0.02, 0.04, 0.08)
 MARGINS = (0.01, 0.02, 0.03)
 LARGEST = 9000
 """Examples; a cell that needs more at one margin is simulated at the next."""
-PILOTS = 1500
+PILOTS = 1000
 ALPHA = 0.05
 CHECKED = 200
 NOT_WORSE = (Answer.NON_INFERIOR, Answer.SUPERIOR)

@@ -75,6 +75,16 @@ def test_the_promise_was_kept_in_every_cell_of_the_record() -> None:
     assert broken == []
 
 
+def test_in_groups_the_promise_is_kept_but_for_two_points_where_scores_are_right_or_wrong() -> None:
+    rows = RECORD["grouped"]
+    assert all(row["kept"] for row in rows if row["kind"] == "continuous")
+    assert min(row["delivered"] for row in rows) >= 0.765
+    assert max(row["delivered"] for row in rows) <= 0.84
+    assert {(row["seeds"], row["cv"], row["icc"]) for row in rows} == {
+        (seeds, cv, icc) for seeds in (1, 3) for cv, icc in ((0.0, 0.05), (0.0, 0.3), (0.5, 0.3))
+    }
+
+
 def test_the_record_is_of_this_planner() -> None:
     for row in RECORD["method"][::7]:
         question = MethodQuestion.of(
