@@ -99,7 +99,7 @@ def test_the_textbooks_designs_miss_where_pairs_or_seeds_are_few() -> None:
     sparse = next(row for row in RECORD["artifact"] if (row["discordance"], row["margin"]) == (0.02, 0.02))
     assert sparse["delivered"]["textbook"] < 0.72
     few = [row["delivered"] for row in RECORD["floors"] if row["seeds"] == 3]
-    assert all(row["textbook"] < 0.787 < 0.79 <= row["ours"] for row in few)
+    assert all(row["textbook"] < row["ours"] - 0.01 for row in few)
 
 
 def test_the_upper_bound_of_a_pilots_seed_sd_keeps_more_promises_than_its_estimate() -> None:
