@@ -55,6 +55,8 @@ def compare_slices(
 ) -> SlicesResult:
     """Is a slice worse by more than `margin`: each for itself, and all at once?
 
+    All pass: intersection-union (Berger 1982, Technometrics 24:295). Any harmed: Holm (1979, Scand J Stat 6:65).
+    Bounds for all at once: Bonferroni.
     Many slices ask for levels far below alpha; there right-or-wrong scores of two artifacts are judged by the
     chance of their table and not by the normal limit (`harm_p_value`).
 

@@ -44,6 +44,9 @@ ENDLESS = 10**12
 def plan_comparison(goal: PlanGoal, variation: Variation) -> ComparisonPlan:
     """What `goal` needs where the arms vary like this: seeds, examples, and which of them to add.
 
+    Integrals of this package's own tests (module `power`); beside them the normal approximation of Farrington and
+    Manning (1990, Stat Med 9:1447) and, for groups, the design effect of Kish (1965).
+
     Returns:
         The method plan, None without a seed SD, also at the upper bound of a pilot's; and the artifact plan.
 
