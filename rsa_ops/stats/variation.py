@@ -30,8 +30,8 @@ def measure_variation(
 
     With one seed on a side the seeds are unknown (`seed_sd` None) and everything counts as repeatable. `groups`
     [examples]: labels of examples that are drawn together; their ICC is what makes the design effect the ratio of
-    the variances with and without them, at least 0 (Kish 1965, section 5.4). Estimators of Searle, Casella and McCulloch (1992, ch. 4), upper bound of Browne
-    (1995).
+    the variances with and without them, at least 0 (Kish 1965, section 5.4). Estimators of Searle, Casella and
+    McCulloch (1992, ch. 4), upper bound of Browne (1995).
 
     Returns:
         None where no example differs between the arms: nothing can be planned from that.
