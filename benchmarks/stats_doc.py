@@ -70,8 +70,10 @@ def crossed() -> Table:
 def normal() -> Table:
     """The ideal world: what cutting the seeds' variance at zero costs."""
     found = load("normal")["worst_false_by_seeds"]
-    rows = [[seeds, percent(rates["kept"]), percent(rates["cut"])] for seeds, rates in found.items()]
-    return ["seeds per arm", "kept whole (ours), worst", "cut at zero, worst"], rows
+    keys = ("kept", "kept_one_arm_steady", "cut")
+    rows = [[seeds, *(percent(rates[key]) for key in keys)] for seeds, rates in found.items()]
+    head = ["kept whole (ours), worst", "the same, the seeds of one arm all alike", "cut at zero, worst"]
+    return ["seeds per arm", *head], rows
 
 
 def tango() -> Table:
@@ -153,12 +155,18 @@ def power() -> Table:
 
     rows = []
     for seeds in (3, 5, 10):
-        cells = [row["delivered"] for row in load("method", "stats_plan") if row["seeds"] == seeds]
+        designs = [row for row in load("method", "stats_plan") if row["seeds"] == seeds and not row["least"]]
+        cells = [row["delivered"] for row in designs]
         rows.append([f"{seeds} seeds, {len(cells)} designs", span(cells), ""])
+    least = [row["delivered"] for row in load("method", "stats_plan") if row["least"]]
+    if least:
+        rows.append(["the smallest test set that is ever planned", span(least), ""])
     for seeds in (3, 5, 10):
         found = [row["delivered"] for row in load("floors", "stats_plan") if row["seeds"] == seeds]
         ours, book = ([row[name] for row in found] for name in ("ours", "textbook"))
         rows.append([f"{seeds} seeds, endless examples", span(ours), span(book)])
+    found = [row["delivered"] for row in load("grouped", "stats_plan")]
+    rows.append([f"examples in groups, {len(found)} designs", span(found), ""])
     found = [row["delivered"] for row in load("sparse", "stats_plan")]
     rows.append(["one or two discordant examples expected", span(found), ""])
     found = [row["delivered"] for row in load("artifact", "stats_plan")]

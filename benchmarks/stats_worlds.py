@@ -102,11 +102,20 @@ class MeanSquares(NamedTuple):
 
 
 def normal(
-    seeds: int, persistent: float, seed_variance: float, trials: int, rng: np.random.Generator
+    seeds: int,
+    persistent: float,
+    seed_variance: float,
+    trials: int,
+    rng: np.random.Generator,
+    *,
+    steady: bool = False,
 ) -> MeanSquares:
-    """Mean differences of truth zero; variances in units of R / n, `persistent` = var(example difference) / n."""
-    each = seed_variance + 1.0
-    values = rng.normal(size=trials) * math.sqrt(persistent + 2 * each / seeds)
+    """Mean differences of truth zero; variances in units of R / n, `persistent` = var(example difference) / n.
+
+    `steady`: the seeds of one arm do not differ; only the other arm has `seed_variance`.
+    """
+    each = np.array([[1.0 if steady else seed_variance + 1.0], [seed_variance + 1.0]])
+    values = rng.normal(size=trials) * math.sqrt(persistent + float(each.sum()) / seeds)
     return MeanSquares(values, each * rng.chisquare(seeds - 1, (2, trials)) / (seeds - 1))
 
 

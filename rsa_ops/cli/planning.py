@@ -26,6 +26,11 @@ Repeatable = Annotated[
 SeedSd = Annotated[
     Number, typer.Option(help="SD over seeds of an arm's mean score. Without it: one checkpoint each.")
 ]
+GroupSize = Annotated[
+    Number, typer.Option(help="Where examples come in groups drawn together: examples in a group, mean.")
+]
+GroupSizeCv = Annotated[Number, typer.Option(help="SD of the examples in a group, over their mean. Default 0.")]
+Icc = Annotated[Number, typer.Option(help="Correlation of the differences of two examples of one group.")]
 PilotFile = Annotated[Path | None, typer.Option(help="A comparison.json to take these numbers from.")]
 Metric = Annotated[str | None, typer.Option(help="Metric of the pilot. Default: its primary metric.")]
 Against = Annotated[str | None, typer.Option(help="Baseline of the pilot. Default: its first.")]
@@ -51,6 +56,9 @@ def plan(
     example_sd: ExampleSd = None,
     repeatable: Repeatable = None,
     seed_sd: SeedSd = None,
+    group_size: GroupSize = None,
+    group_size_cv: GroupSizeCv = None,
+    icc: Icc = None,
     pilot: PilotFile = None,
     metric: Metric = None,
     against: Against = None,
@@ -80,7 +88,15 @@ def plan(
         "seeds": seeds,
         "examples": examples,
     }
-    varies = {"discordance": discordance, "example_sd": example_sd, "repeatable": repeatable, "seed_sd": seed_sd}
+    varies = {
+        "discordance": discordance,
+        "example_sd": example_sd,
+        "repeatable": repeatable,
+        "seed_sd": seed_sd,
+        "group_size": group_size,
+        "group_size_cv": group_size_cv,
+        "icc": icc,
+    }
     found = plan_alone(goal, varies, Pilot(pilot, metric, against) if pilot is not None else None)
     design = write_skeleton(found, write) if write is not None else None
     if as_json:

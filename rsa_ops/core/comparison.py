@@ -65,8 +65,8 @@ class ArmSummary(Value):
 class Contrast(Value):
     """Candidate against one baseline, on one metric and one population (`all` or a slice).
 
-    `variation` is what the next comparison can be planned from; None where the metric is no mean over examples,
-    examples come in groups (then `result`, which knows of them, is planned from), or no example differs.
+    `variation` is what the next comparison can be planned from; None where the metric is no mean over examples
+    (then `result` is planned from), or no example differs.
     """
 
     metric: str

@@ -62,6 +62,10 @@ class Variation(Value):
     1 - (how often two seeds of one arm disagree) / discordance; 1 asks for the most examples. `seed_sd`: the SD
     over seeds of an arm's mean score on endless examples; None where it is not known. `seed_sd_high`: what it may
     be as well, at 80 % confidence, where a pilot estimated it. `source`: where the numbers come from.
+
+    Examples that come in groups (customer, document): `group_size` is the mean number of examples in a group,
+    `group_size_cv` the SD of that number over its mean, `icc` the correlation of the differences of two examples of
+    one group, taken to be the same for what repeats and what does not. None: each example is a draw of its own.
     """
 
     discordance: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -69,7 +73,29 @@ class Variation(Value):
     repeatable: Share = 1.0
     seed_sd: Annotated[float, Field(ge=0)] | None = None
     seed_sd_high: Annotated[float, Field(ge=0)] | None = None
+    group_size: Annotated[float, Field(ge=1)] | None = None
+    group_size_cv: Annotated[float, Field(ge=0)] = 0.0
+    icc: Share | None = None
     source: str = "assumed"
+
+    @property
+    def design_effect(self) -> float:
+        """How many times more examples groups ask for: 1 + ((1 + cv^2) * size - 1) * icc.
+
+        Kish 1965, Survey Sampling, section 5.4; for unequal sizes Eldridge, Ashby and Kerry 2006, Int J Epidemiol
+        35:1292. (1 + cv^2) * size is the size of the group in which a random example finds itself.
+        """
+        if self.group_size is None or self.icc is None:
+            return 1.0
+        return 1.0 + ((1.0 + self.group_size_cv**2) * self.group_size - 1.0) * self.icc
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> Self:
+        if (self.group_size is None) != (self.icc is None):
+            raise ValueError("give group_size and icc together: how large the groups are, and how alike")
+        if self.group_size is None and self.group_size_cv:
+            raise ValueError("group_size_cv says how unequal groups are; give group_size and icc with it")
+        return self
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:

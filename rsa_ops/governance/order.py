@@ -59,8 +59,10 @@ class Order:
             return Fault(Flaw.WRONG_ORDER, f"{short(verdict.lock)} is not the policy lock that this run began with")
         if verdict.outcome is Outcome.ERROR:
             return None  # another policy or test set than the locked one may be what the error is about
-        for what in ("pipeline", "policy_digest", "test_digest"):
+        for what in ("pipeline", "policy_digest", "test_digest", "design_digest"):
             locked, judged = getattr(lock, what), getattr(verdict, what)
+            if locked is None and what == "design_digest":
+                continue  # locked before designs were
             if locked != judged:
                 return Fault(
                     Flaw.WRONG_ORDER, f"its lock fixed the {what} {_shown(locked)}, it judged {_shown(judged)}"
@@ -98,5 +100,7 @@ class Order:
         return None
 
 
-def _shown(value: str) -> str:
+def _shown(value: str | None) -> str:
+    if value is None:
+        return "none"
     return short(value) if value.startswith("sha256:") else value

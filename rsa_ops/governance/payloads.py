@@ -56,18 +56,23 @@ class ClockSet(Value):
 
 
 class PolicyLock(Value):
-    """`policy-lock`: the policy and the test set of a run (the entry's subject), fixed before it reads a score."""
+    """`policy-lock`: policy, test set and design of a run (the entry's subject), fixed before it reads a score.
+
+    `design_digest` names `design.json`; locks that were written before it was added have none.
+    """
 
     pipeline: Name
     policy: str
     policy_digest: Digest
     test_digest: Digest
+    design_digest: Digest | None = None
 
 
 class VerdictGiven(Value):
     """`verdict`: what the gate said about a run (the entry's subject).
 
     `lock` is the hash of the entry that locked its policy, `verdict_digest` the digest of verdict.json.
+    `design_digest`: of the design that was judged by; verdicts from before it was added have none.
     """
 
     pipeline: Name
@@ -78,6 +83,7 @@ class VerdictGiven(Value):
     outcome: Outcome
     candidate_digest: Digest
     champion_digest: Digest | None
+    design_digest: Digest | None = None
 
 
 class PointerMoved(Value):

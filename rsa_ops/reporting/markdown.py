@@ -36,7 +36,7 @@ def verdict_markdown(verdict: Verdict, comparison: Comparison | None, tco: Tco |
         "\n".join(f"- {escaped(words)}" for words in (family_lines(comparison) if comparison else ())),
         _arms(comparison, tco),
         _cost_lines(comparison, tco) if comparison and tco else "",
-        _provenance(verdict),
+        _provenance(verdict, comparison),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -48,11 +48,17 @@ def escaped(words: str) -> str:
     return "&#64;".join(_SPECIAL.sub(r"\\\1", part) for part in plain.split("&#64;"))
 
 
-def _provenance(verdict: Verdict) -> str:
-    return (
-        f"<sub>policy {escaped(verdict.policy)} {short(verdict.policy_digest)} · candidate "
-        f"{short(verdict.candidate_digest)} · test set {short(verdict.test_digest)}</sub>"
-    )
+def _provenance(verdict: Verdict, comparison: Comparison | None) -> str:
+    known = [
+        f"policy {escaped(verdict.policy)} {short(verdict.policy_digest)}",
+        f"candidate {short(verdict.candidate_digest)}",
+        f"test set {short(verdict.test_digest)}",
+    ]
+    if comparison is not None:
+        design, look = comparison.design_digest, comparison.look
+        known.append(f"design {short(design)}" if design else "no design was fixed beforehand")
+        known.append(f"look {look} at this test set" if look else "looks not counted")
+    return f"<sub>{' · '.join(known)}</sub>"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

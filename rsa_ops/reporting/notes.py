@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rsa_ops.core.comparison import ALL, Comparison
+from rsa_ops.core.digest import short
 from rsa_ops.core.estimate import Answer
 from rsa_ops.core.validation import Validation
 from rsa_ops.reporting import text
@@ -141,6 +142,7 @@ def compared(inputs: ReportInputs) -> tuple[Fact, ...]:
         facts += _seed_facts(c)
         told = text.examples(c.examples, c.groups).replace("examples", "test examples", 1)
         facts.append(Fact("Judged on", f"{told}, by {text.metric_label(c.primary_metric)}"))
+        facts += _design_facts(c)
     if inputs.measurements:
         bases = dict.fromkeys(cell.base_model for cell in inputs.measurements)
         devices = dict.fromkeys(cell.device for cell in inputs.measurements)
@@ -160,6 +162,16 @@ def _seed_facts(comparison: Comparison) -> list[Fact]:
         by_seeds.setdefault(arm.seeds, []).append(arm.arm)
     return [
         Fact("Seeds", f"{', '.join(map(str, seeds))} for {', '.join(arms)}") for seeds, arms in by_seeds.items()
+    ]
+
+
+def _design_facts(comparison: Comparison) -> list[Fact]:
+    fixed = "margins, level, seeds, slices and looks, fixed before anything was trained"
+    design, look = comparison.design_digest, comparison.look
+    counted = "comparisons on this test set; with more than one, the error rate holds only where looks are declared"
+    return [
+        Fact("Design", short(design), fixed, mono=True) if design else Fact("Design", "none was fixed beforehand"),
+        Fact("Look", f"{look}", counted) if look else Fact("Look", "not counted"),
     ]
 
 
@@ -183,6 +195,8 @@ def provenance(inputs: ReportInputs) -> tuple[Fact, ...]:
         facts.append(Fact(f"Policy {v.policy}", v.policy_digest, mono=True))
         facts.append(Fact("Candidate", v.candidate_digest, mono=True))
         facts.append(Fact("Champion", v.champion_digest or "none yet", mono=v.champion_digest is not None))
+    if inputs.comparison and inputs.comparison.design_digest:
+        facts.append(Fact("Design of the comparison", inputs.comparison.design_digest, mono=True))
     if inputs.validation:
         facts.append(Fact("Data, all rows", inputs.validation.fingerprint, mono=True))
         facts += [Fact(f"Data, {split.name}", split.digest, mono=True) for split in inputs.validation.splits]

@@ -54,6 +54,10 @@ def _variation(variation: Variation) -> str:
         words += f"; seed SD {variation.seed_sd:.3g}"
     if variation.seed_sd_high is not None:
         words += f", at 80 % confidence up to {variation.seed_sd_high:.3g}"
+    if variation.group_size is not None and variation.icc is not None:
+        unequal = f" (CV {variation.group_size_cv:.2g})" if variation.group_size_cv else ""
+        words += f"; groups of {variation.group_size:.3g}{unequal}, ICC {variation.icc:.2g}: "
+        words += f"{variation.design_effect:.3g} times the examples"
     return f"{words}."
 
 

@@ -113,7 +113,7 @@ def champion_contrast(
         result=artifact_noninferiority(
             candidate[0], champion[0], margin=rule.margin, alpha=policy.level, groups=labels
         ),
-        variation=measure_variation(candidate, champion) if labels is None else None,
+        variation=measure_variation(candidate, champion, groups=labels),
     )
 
 

@@ -181,7 +181,7 @@ def _mean_contrast(
         candidate=candidate.arm,
         baseline=baseline.arm,
         result=noninferiority(ours, theirs, margin=question.margin, alpha=alpha, groups=groups),
-        variation=measure_variation(ours, theirs) if groups is None else None,
+        variation=measure_variation(ours, theirs, groups=groups),
     )
 
 

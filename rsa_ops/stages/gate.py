@@ -49,6 +49,7 @@ def gate(
     champion = find_champion(run, data, models)
     if champion is not None:
         comparison = _with_champion(run, scores, comparison, champion)
+    design = read_record(ComparisonDesign, run.results / DESIGN_RECORD)
     evidence = Evidence(
         comparison=comparison,
         measurements=tuple(model.measurements for model in models),
@@ -57,12 +58,12 @@ def gate(
         champion_digest=champion.version.digest if champion is not None else None,
         test_digest=data.validation.split("test").digest,
         locked_policy_digest=_locked_digest(run, lock),
-        design=read_record(ComparisonDesign, run.results / DESIGN_RECORD),
-        locked_design_digest=run_tag(run.store, run.run_id, DESIGN),
+        design=design,
+        locked_design_digest=_locked_design(run, lock),
     )
     verdict = decide(run.policy, evidence)
     keep_verdict(run, verdict, comparison, tco)
-    _record(run, lock, verdict)
+    _record(run, lock, verdict, design.digest())
     return verdict
 
 
@@ -77,9 +78,9 @@ def keep_verdict(run: Run, verdict: Verdict, comparison: Comparison, tco: Tco) -
     run.tag({"verdict": verdict.outcome.value, "headline": headline.model_dump_json()})
 
 
-def _record(run: Run, lock: Sealed, verdict: Verdict) -> None:
+def _record(run: Run, lock: Sealed, verdict: Verdict, design: Digest) -> None:
     """The verdict to the ledger, and with the run's results a checkpoint of the ledger behind it."""
-    sealed = seal_verdict(run.notary, run.config.name, run.run_id, lock, verdict)
+    sealed = seal_verdict(run.notary, run.config.name, run.run_id, lock, verdict, design)
     made = make_checkpoint(
         sealed.entry.ledger, sealed.entry.sequence, sealed.hash, run.notary.signer, run.notary.ledger.clock()
     )
@@ -94,13 +95,26 @@ def _record(run: Run, lock: Sealed, verdict: Verdict) -> None:
 def _locked_digest(run: Run, lock: Sealed) -> Digest:
     """The policy digest that the ledger holds; the run's own tag, which anybody can set, must repeat it."""
     locked = payload_as(lock.entry, PolicyLock).policy_digest
-    tagged = run_tag(run.store, run.run_id, "policy.sha256")
+    _require_tag(run, "policy.sha256", locked, "policy")
+    return locked
+
+
+def _locked_design(run: Run, lock: Sealed) -> Digest | None:
+    """The design digest that the ledger holds, which the tag must repeat; of a lock without one, the tag's."""
+    locked = payload_as(lock.entry, PolicyLock).design_digest
+    if locked is None:
+        return run_tag(run.store, run.run_id, DESIGN)
+    _require_tag(run, DESIGN, locked, "design")
+    return locked
+
+
+def _require_tag(run: Run, tag: str, locked: Digest, what: str) -> None:
+    tagged = run_tag(run.store, run.run_id, tag)
     if tagged != locked:
         raise IntegrityError(
-            f"the ledger has the policy locked as {short(locked)}, the run in MLflow is tagged {tagged}",
+            f"the ledger has the {what} locked as {short(locked)}, the run in MLflow is tagged {tagged}",
             hint="Somebody changed the tag; the ledger is the record. Run again.",
         )
-    return locked
 
 
 def _with_champion(run: Run, scores: tuple[Scored, ...], comparison: Comparison, champion: Champion) -> Comparison:

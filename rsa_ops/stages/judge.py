@@ -92,7 +92,7 @@ def gate_alone(
     )
     verdict = decide(policy, evidence)
     if notary is not None and lock is not None:
-        sealed = seal_verdict(notary, record.pipeline, record.run_id, lock, verdict)
+        sealed = seal_verdict(notary, record.pipeline, record.run_id, lock, verdict, design.digest())
         notary.ledger.close()
         tell(f"the verdict is entry {sealed.entry.sequence} of the ledger {notary.ledger.address}")
     return Judged(verdict, comparison, tco)
@@ -102,11 +102,14 @@ def _locked(notary: Notary, record: RunRecord, policy: Policy) -> Sealed:
     """The lock of the run; one is written where this ledger has none, before any score is read here."""
     lock = find_lock(notary, record.run_id)
     if lock is None:
-        return lock_policy(notary, record.pipeline, record.run_id, policy, record.test_digest)
+        return lock_policy(notary, record.pipeline, record.run_id, policy, record.test_digest, record.design_digest)
     locked = payload_as(lock.entry, PolicyLock)
-    if (locked.policy_digest, locked.test_digest) != (record.policy_digest, record.test_digest):
+    same_design = locked.design_digest in (None, record.design_digest)  # older locks have none
+    same = (locked.policy_digest, locked.test_digest) == (record.policy_digest, record.test_digest)
+    if not (same and same_design):
         raise IntegrityError(
-            f"entry {lock.entry.sequence} of the ledger locked another policy or test set than {RUN_RECORD} says",
+            f"entry {lock.entry.sequence} of the ledger locked another policy, test set or design than "
+            f"{RUN_RECORD} says",
             hint=f"{RUN_RECORD} was changed after the run; the ledger is the record.",
         )
     return lock

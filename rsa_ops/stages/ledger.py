@@ -122,9 +122,17 @@ def full_key(notary: Notary, beginning: str) -> Digest:
     return found[0]
 
 
-def lock_policy(notary: Notary, pipeline: str, run_id: str, policy: Policy, test_digest: Digest) -> Sealed:
-    """Write down the policy and the test set of a run; to be called before the run reads a score."""
-    lock = PolicyLock(pipeline=pipeline, policy=policy.name, policy_digest=policy.digest(), test_digest=test_digest)
+def lock_policy(
+    notary: Notary, pipeline: str, run_id: str, policy: Policy, test_digest: Digest, design_digest: Digest
+) -> Sealed:
+    """Write down the policy, the test set and the design of a run; to be called before the run reads a score."""
+    lock = PolicyLock(
+        pipeline=pipeline,
+        policy=policy.name,
+        policy_digest=policy.digest(),
+        test_digest=test_digest,
+        design_digest=design_digest,
+    )
     return notary.write(Kind.POLICY_LOCK, run_id, lock)
 
 
@@ -149,8 +157,10 @@ def require_lock(notary: Notary, run_id: str) -> Sealed:
     return lock
 
 
-def seal_verdict(notary: Notary, pipeline: str, run_id: str, lock: Sealed, verdict: Verdict) -> Sealed:
-    """Write down a verdict, bound to the lock of its policy."""
+def seal_verdict(
+    notary: Notary, pipeline: str, run_id: str, lock: Sealed, verdict: Verdict, design_digest: Digest
+) -> Sealed:
+    """Write down a verdict and the design it was judged by, bound to the lock of its policy."""
     given = VerdictGiven(
         pipeline=pipeline,
         lock=lock.hash,
@@ -160,5 +170,6 @@ def seal_verdict(notary: Notary, pipeline: str, run_id: str, lock: Sealed, verdi
         outcome=verdict.outcome,
         candidate_digest=verdict.candidate_digest,
         champion_digest=verdict.champion_digest,
+        design_digest=design_digest,
     )
     return notary.write(Kind.VERDICT, run_id, given)

@@ -25,6 +25,9 @@ MEANINGS = {
     "example_sd": "for other scores than right-or-wrong: the SD over examples of the difference of two models",
     "seed_sd": "the SD over seeds of an arm's mean score, 0 or above",
     "repeatable": "1 - (how often two seeds of one arm disagree) / discordance, from 0 to 1",
+    "group_size": "examples in a group that is drawn together, 1 or more, given with --icc",
+    "group_size_cv": "SD of the examples in a group over their mean, 0 or above",
+    "icc": "correlation of the differences of two examples of one group, from 0 to 1, given with --group-size",
     "power": "the chance of showing it that is wanted, above alpha and below 1",
     "alpha": "the one-sided error rate, above 0 and below 0.5",
 }
@@ -90,6 +93,7 @@ def write_skeleton(plan: ComparisonPlan, path: Path) -> ComparisonDesign:
         seeds=tuple(range(1, seeds + 1)),
         examples=examples,
         slices=(),
+        groups=_groups(plan.variation, examples),
         test_digest=None,
         policy_digest=None,
     )
@@ -109,6 +113,11 @@ def proposed(plan: ComparisonPlan) -> tuple[int, int]:
     if method.seeds is None or method.examples is None:
         raise UsageError(f"there is no design to write: {method.reason}")
     return method.seeds, method.examples
+
+
+def _groups(variation: Variation, examples: int) -> int | None:
+    size = variation.group_size
+    return None if size is None or size == 1 else max(round(examples / size), 2)
 
 
 def _variation(said: Mapping[str, float], pilot: Pilot | None) -> Variation:

@@ -145,7 +145,7 @@ def _compare_tables(candidate: Path, baseline: Path, margin: float | None, alpha
                 candidate="candidate",
                 baseline="baseline",
                 result=result,
-                variation=measure_variation(ours, theirs) if groups is None else None,
+                variation=measure_variation(ours, theirs, groups=groups),
             ),
         ),
         drops=(),

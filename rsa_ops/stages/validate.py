@@ -68,7 +68,7 @@ def validate(run: Run) -> Data:
 
 
 def _lock(run: Run, validation: Validation, folder: Path) -> None:
-    """Write policy, test set and design down before this run reads a score, the first two in the ledger, too."""
+    """Write policy, test set and design down, also in the ledger, before this run reads a score."""
     design = write_design(run, validation, folder)
     record = RunRecord(
         pipeline=run.config.name,
@@ -84,11 +84,13 @@ def _lock(run: Run, validation: Validation, folder: Path) -> None:
         settings_note=run.config.settings_note,
         mlflow_hint=run.mlflow_command,
     )
-    lock = lock_policy(run.notary, run.config.name, run.run_id, run.policy, record.test_digest)
+    lock = lock_policy(
+        run.notary, run.config.name, run.run_id, run.policy, record.test_digest, record.design_digest
+    )
     run.keep(record, RUN_RECORD)
     tags = {TEST: record.test_digest, "policy.sha256": record.policy_digest, DESIGN: record.design_digest}
     run.tag({**tags, "ledger.lock": lock.hash})
-    run.progress.note(f"policy and test set are locked by entry {lock.entry.sequence} of the ledger")
+    run.progress.note(f"policy, test set and design are locked by entry {lock.entry.sequence} of the ledger")
 
 
 def _work(task: Any, folder: Path, progress: Any) -> None:

@@ -38,6 +38,8 @@ _STEPS = (0.35, 0.7, 1.0, 1.5)
 class BernoulliEProcess(Record):
     """The e-process of a difference of two rates, and all that it needs to go on.
 
+    Turner, Ly and Grünwald 2024; Grünwald, de Heide and Koolen 2024, theorem 1 (module).
+
     Args:
         margin: the challenger's rate may be higher by this much, in [0, 1).
         allocation: the challenger's share w of the exposures, in (0, 1).

@@ -32,6 +32,8 @@ STAKES = tuple(0.5 * 2.0**-step for step in range(10))
 class BettingEProcess(Record):
     """The wealth of every stake, and all that the e-process of a difference of mean scores needs to go on.
 
+    Waudby-Smith and Ramdas 2024, JRSS B 86:1, the capital process of section 4.
+
     Args:
         lowest: the lowest score that can occur.
         highest: the highest score that can occur, > `lowest`.

@@ -39,6 +39,8 @@ Floats = NDArray[np.float64]
 class ConfidenceSequence(Record):
     """The running means of two arms, and all that the interval of their difference needs to go on.
 
+    Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024, Ann Stat 52:2613, theorem 2.2.
+
     Args:
         expected_observations: how many in both arms together when the decision is likely to fall; the interval is
             narrowest there. It moves the power and never the guarantee.

@@ -77,7 +77,9 @@ def noninferiority(
 def mean_estimate(
     scores: ArrayLike, confidence: float = 0.95, *, bounded: bool = False, groups: ArrayLike | None = None
 ) -> Estimate:
-    """The mean of `scores` [seeds, examples] of one arm, for new seeds and new examples alike (module `spread`).
+    """The mean of `scores` [seeds, examples] of one arm, for new seeds and new examples alike.
+
+    Two-way random effects (Searle, Casella and McCulloch 1992, ch. 4; module `spread` has the equations).
 
     With one seed only the examples are random, and `method` says so. `bounded` clips the interval to [0, 1].
     `groups` [examples]: labels of examples that are drawn together; of a single group nearly nothing is known.

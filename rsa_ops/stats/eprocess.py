@@ -38,7 +38,7 @@ _TINY = 1e-250
 
 
 class EProcess(Record):
-    """The e-process of one bad-event rate, and all that it needs to go on.
+    """The e-process of one bad-event rate, and all that it needs to go on; Lindon and Malek 2022 (module).
 
     Args:
         ratio_margin: the challenger may have up to this many times the baseline's rate, >= 1.

@@ -67,6 +67,8 @@ def decide_rollout(
 ) -> RolloutDecision:
     """The action that the evidence of this moment asks for; the first that applies of the four below.
 
+    e-Bonferroni (Vovk and Wang 2021, Ann Stat 49:1736) to roll back, intersection-union (Berger 1982) to ship.
+
     1. A hard stop, which is no statistics (a broken schema, a latency beyond its agreement): ROLLBACK.
     2. A guardrail beyond G / alpha: ROLLBACK, also under a mismatch, because to stop is the safe mistake.
     3. The arms do not get the agreed shares of the traffic (`SampleRatio.mismatch`): `on_mismatch`. The e-values

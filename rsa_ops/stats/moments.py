@@ -8,9 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from rsa_ops.stats.inputs import Sampling, Scores
-from rsa_ops.stats.restricted import Units
+from rsa_ops.stats.restricted import Units, unseen_loss
 from rsa_ops.stats.slices import zero_event_bound
 from rsa_ops.stats.spread import FEW, SeedSpread, Spread
+
+NOTHING = 1e-9
+"""Differences of scores in [0, 1] below this are rounding."""
 
 
 class Measured(NamedTuple):
@@ -75,7 +78,7 @@ def _spread(each: Scores, arms: tuple[SeedSpread, ...], how: Sampling, reach: fl
     from the median one; its scale is 1 (a score in [0, 1] may turn over), or `reach` where scores range wider.
     """
     size = max(1.0, reach)
-    differing = int((how.sums((np.abs(each - np.median(each)) > 1e-9 * size).astype(np.float64)) > 0).sum())
+    differing = int((how.sums((np.abs(each - np.median(each)) > NOTHING * size).astype(np.float64)) > 0).sum())
     sums = how.sums(how.weighted(each - float(how.mean(each))))
     return Spread(
         examples=how.examples,
@@ -91,12 +94,19 @@ def _units(each: Scores, how: Sampling) -> Units:
     """The differences as `restricted` counts them; equal ones are joined where each example stands for itself."""
     if how.codes is None and how.weights is None:
         values, counts = np.unique(np.round(each, 12), return_counts=True)
-        return Units(values, np.ones(len(values)), counts.astype(np.float64))
+        worst, best = -unseen_loss(_furthest(-values)), unseen_loss(_furthest(values))
+        return Units(values, np.ones(len(values)), counts.astype(np.float64), worst=worst, best=best)
     sums, sizes = how.sums(how.weighted(each)), how.sums(how.weighted(np.ones(how.examples)))
     if how.codes is None:
-        return Units(sums, sizes, np.ones(how.groups))
+        worst, best = -unseen_loss(_furthest(-each)), unseen_loss(_furthest(each))
+        return Units(sums, sizes, np.ones(how.groups), worst=worst, best=best)
     rates = sums[sizes > 0] / sizes[sizes > 0]
     return Units(sums, sizes, np.ones(how.groups), worst=-_unseen(-rates), best=_unseen(rates))
+
+
+def _furthest(values: Scores) -> float:
+    furthest = float(values.max(initial=0.0))
+    return furthest if furthest > NOTHING else 1.0
 
 
 def _unseen(rates: Scores) -> float:

@@ -23,7 +23,15 @@ from rsa_ops.core.plan import (
 )
 from rsa_ops.errors import UsageError
 from rsa_ops.stats.judge import MOST_EXAMPLES, smallest
-from rsa_ops.stats.power import Seeded, method_power, paired_t_power, tango_examples, tango_power, textbook_examples
+from rsa_ops.stats.power import (
+    Seeded,
+    level_in_groups,
+    method_power,
+    paired_t_power,
+    tango_examples,
+    tango_power,
+    textbook_examples,
+)
 from rsa_ops.stats.slices import examples_needed_for_margin
 
 MOST_SEEDS = 100
@@ -35,6 +43,9 @@ ENDLESS = 10**12
 
 def plan_comparison(goal: PlanGoal, variation: Variation) -> ComparisonPlan:
     """What `goal` needs where the arms vary like this: seeds, examples, and which of them to add.
+
+    Integrals of this package's own tests (module `power`); beside them the normal approximation of Farrington and
+    Manning (1990, Stat Med 9:1447) and, for groups, the design effect of Kish (1965).
 
     Returns:
         The method plan, None without a seed SD, also at the upper bound of a pilot's; and the artifact plan.
@@ -67,11 +78,34 @@ def _variance(goal: PlanGoal, variation: Variation) -> float:
 
 
 @dataclass(frozen=True)
+class Draws:
+    """What examples are worth as draws: groups of `size` examples each, which ask for `effect` times as many."""
+
+    size: float
+    effect: float
+    grouped: bool
+
+    @staticmethod
+    def of(variation: Variation) -> Draws:
+        """The groups of `variation`; one example each where there are none."""
+        return Draws(variation.group_size or 1.0, variation.design_effect, variation.group_size is not None)
+
+    def worth(self, examples: int) -> int:
+        """How many independent examples tell as much, at least 2."""
+        return max(int(examples / self.effect), 2)
+
+    def groups(self, examples: int) -> int | None:
+        """How many groups `examples` come in, at least 2; None where each is a draw of its own."""
+        return max(int(examples / self.size), 2) if self.grouped else None
+
+
+@dataclass(frozen=True)
 class MethodQuestion:
     """The method question: what is to be shown, and what varies."""
 
     goal: PlanGoal
     varies: Seeded
+    draws: Draws
 
     @staticmethod
     def of(goal: PlanGoal, variation: Variation, seed_sd: float) -> MethodQuestion:
@@ -79,7 +113,8 @@ class MethodQuestion:
         variance = _variance(goal, variation)
         persistent = variance * variation.repeatable
         residual = (variance - persistent) / 2
-        return MethodQuestion(goal, Seeded(persistent, residual, seed_sd**2, variation.discordance is not None))
+        varies = Seeded(persistent, residual, seed_sd**2, variation.discordance is not None)
+        return MethodQuestion(goal, varies, Draws.of(variation))
 
     def power(self, seeds: int, examples: int, margin: float | None = None) -> float:
         """The chance of showing `margin` (the goal's where none is given)."""
@@ -87,10 +122,11 @@ class MethodQuestion:
         return method_power(
             self.varies,
             seeds=seeds,
-            examples=max(examples, 2),
+            examples=self.draws.worth(examples),
             margin=goal.margin if margin is None else margin,
             alpha=goal.level,
             truth=goal.true_difference,
+            groups=self.draws.groups(examples),
         )
 
     def does(self, seeds: int, examples: int) -> bool:
@@ -106,11 +142,8 @@ class MethodQuestion:
             if high > MOST_EXAMPLES:
                 return None
         found = low + (smallest(lambda more: self.does(seeds, low + more), high - low) or 0)
-        return (
-            max(found, examples_needed_for_margin(self.goal.margin, self.goal.level))
-            if self.varies.turning
-            else found
-        )
+        least = math.ceil(examples_needed_for_margin(self.goal.margin, self.goal.level) * self.draws.size)
+        return max(found, least) if self.varies.turning else found
 
     def _too_few(self, seeds: int) -> int:
         """Examples that do not suffice: half of what a normal test with known variance and steady seeds needs."""
@@ -246,23 +279,28 @@ def _artifact(goal: PlanGoal, variation: Variation) -> ArtifactPlan:
     level, target, truth = goal.level, goal.power_each, goal.true_difference
     psi, variance = variation.discordance, _variance(goal, variation)
 
+    draws = Draws.of(variation)
+
     def power(examples: int, margin: float = goal.margin) -> float:
-        size = max(examples, 2)
+        size, groups = draws.worth(examples), draws.groups(examples)
         if psi is None:
-            return paired_t_power(math.sqrt(variance), examples=size, margin=margin, alpha=level, truth=truth)
-        return tango_power(psi, examples=size, margin=margin, alpha=level, truth=truth)
+            sd = math.sqrt(variance)
+            return paired_t_power(sd, examples=size, margin=margin, alpha=level, truth=truth, groups=groups)
+        alpha = level if groups is None else level_in_groups(level, groups)
+        return tango_power(psi, examples=size, margin=margin, alpha=alpha, truth=truth)
 
     textbook = textbook_examples(variance, margin=goal.margin, alpha=level, power=target, truth=truth)
     enough = 2 * textbook + 20
     if psi is not None:
         enough = 2 * tango_examples(psi, margin=goal.margin, alpha=level, power=target, truth=truth)
+    enough = math.ceil(enough * draws.effect + 20 * draws.size * draws.grouped)
     few = textbook // 2
     more = smallest(lambda count: power(few + count) >= target, enough)
     examples = few + (more or enough)
     return ArtifactPlan(
         examples=examples,
         power=power(examples),
-        textbook_examples=textbook,
+        textbook_examples=math.ceil(textbook * draws.effect),
         power_at_hand=power(goal.examples) if goal.examples else None,
         smallest_margin=_least_margin(goal, lambda margin: power(goal.examples or 2, margin))
         if goal.examples

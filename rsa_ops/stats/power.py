@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsa_ops.stats.inputs import Scores
-from rsa_ops.stats.restricted import Units
+from rsa_ops.stats.restricted import Units, unseen_loss
 from rsa_ops.stats.spread import Precision, SeedSpread, Spread
 
 NODES = 8
@@ -32,6 +32,8 @@ MANY = 5_000
 """Discordant pairs from which on the normal limit of Tango's test is taken; it then errs by less than 0.001."""
 KNOTS = 9
 """Observed differences, from a loss of the margin to a gain, at which the score test's variance is known."""
+FURTHEST_STEP = 0.2
+"""Between the furthest seen losses at which the score test's variance is worked out."""
 MOST_COUNTED = 500
 """Seeds above which the differences of the pool are taken as those of so many: next to nothing is left of them."""
 
@@ -53,7 +55,14 @@ class Seeded(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def method_power(
-    varies: Seeded, *, seeds: int, examples: int, margin: float, alpha: float, truth: float = 0.0
+    varies: Seeded,
+    *,
+    seeds: int,
+    examples: int,
+    margin: float,
+    alpha: float,
+    truth: float = 0.0,
+    groups: int | None = None,
 ) -> float:
     """The chance that `noninferiority` of `seeds` >= 2 per arm and `examples` says "not worse by `margin`".
 
@@ -64,6 +73,8 @@ def method_power(
         margin: > 0, in score units.
         alpha: one-sided, in (0, 0.5).
         truth: the true difference, candidate minus baseline.
+        groups: how many independent draws `examples` stand for; None: each is one. Where examples come in groups,
+            `examples` are as many independent ones as tell the same.
     """
     square = varies.persistent + 2 * varies.residual / seeds
     error = math.sqrt(square / examples + 2 * varies.seeds / seeds)
@@ -79,7 +90,7 @@ def method_power(
             arms = tuple(SeedSpread(seeds, expected * share[k], varies.residual) for k in (i, j))
             pair = (1 if i == j else 2) * weight[i] * weight[j]
             for moved in (-noise, noise):
-                precision = Spread(examples, max(square + moved, 0.0), arms).precision(alpha)
+                precision = Spread(examples, max(square + moved, 0.0), arms, groups=groups).precision(alpha)
                 cut = _cut(precision, varies, seeds, margin, gain, moved)
                 total += pair / 2 * _normal((truth - cut) / error)
     return min(total, 1.0)  # the weights sum to 1 but for rounding
@@ -112,7 +123,7 @@ def _cut(precision: Precision, varies: Seeded, seeds: int, margin: float, gain: 
     start = precision.quantile * precision.error - margin
     if not varies.turning:
         return start
-    squares, step = _squares_under(varies, seeds, margin, gain), (margin + gain) / (KNOTS - 1)
+    squares, step = _squares_seen(varies, seeds, precision.examples, margin, gain), (margin + gain) / (KNOTS - 1)
     correction = precision.examples / (precision.examples - 1)
 
     def after(cut: float) -> float:
@@ -131,8 +142,43 @@ def _cut(precision: Precision, varies: Seeded, seeds: int, margin: float, gain: 
 
 
 @lru_cache(maxsize=4096)
-def _squares_under(varies: Seeded, seeds: int, margin: float, gain: float) -> tuple[float, ...]:
+def _squares_seen(varies: Seeded, seeds: int, examples: int, margin: float, gain: float) -> tuple[float, ...]:
+    """`_squares_under` where `examples` show a loss as far as they are likely to; linear in between."""
+    place = _furthest(varies, seeds, examples) / FURTHEST_STEP - 1
+    left = min(max(math.floor(place), 0), round(1 / FURTHEST_STEP) - 2)
+    part = min(max(place - left, 0.0), 1.0)
+    low, high = (_squares_under(varies, seeds, margin, gain, (left + more) * FURTHEST_STEP) for more in (1, 2))
+    return tuple((1 - part) * below + part * above for below, above in zip(low, high, strict=True))
+
+
+def _furthest(varies: Seeded, seeds: int, examples: int) -> float:
+    """The largest loss, averaged over seeds, among `examples`: where log 2 of them are expected to lose as much.
+
+    Then one in two samples holds none further. Where no loss at all is seen, the test takes 1; so far as that is
+    likely, the answer lies towards 1.
+    """
+    from scipy.stats import binom
+
+    count = min(seeds, MOST_COUNTED)
+    heads = binom.pmf(np.arange(count + 1), count, 0.5)
+    tossed = min(4 * varies.residual, 1 - min(varies.persistent, 1.0))
+    shares = tossed * np.convolve(heads, heads)[count + 1 :]
+    shares[-1] += varies.persistent / 2
+    expected = examples * np.cumsum(shares[::-1])[::-1]
+    logs = np.log(np.maximum(expected / math.log(2), 1e-300))
+    place = int((logs >= 0).sum()) - 1
+    if place == count - 1:
+        return 1.0
+    beyond = float(logs[place] / (logs[place] - logs[place + 1])) if place >= 0 else 0.0
+    furthest = (max(place, 0) + 1 + beyond) / count
+    return furthest + math.exp(-float(expected[0])) * (1.0 - furthest)
+
+
+@lru_cache(maxsize=4096)
+def _squares_under(varies: Seeded, seeds: int, margin: float, gain: float, furthest: float) -> tuple[float, ...]:
     """The variance of one example that the score test sees at `KNOTS` observed differences from -margin to `gain`.
+
+    `furthest`: the largest loss of one example, averaged over seeds, that was seen.
 
     Differences of right-or-wrong scores: a share is always gained or always lost; in a pool every model tosses a
     coin, which makes R a quarter of the pool. An observed difference tilts both, each by its part of the variance.
@@ -153,8 +199,9 @@ def _squares_under(varies: Seeded, seeds: int, margin: float, gain: float) -> tu
         sums = np.concatenate([steps, [-1.0, 1.0, 0.0]])
         rest = [(always - steady) / 2, (always + steady) / 2, max(0.0, 1 - always - tossed)]
         shares = np.concatenate([tossed * coins, rest])
-        seen = shares > 0
-        units = Units(sums[seen], np.ones(int(seen.sum())), 1e9 * shares[seen])
+        seen = (shares > 0) & (sums >= -furthest - 1e-9)
+        worst = -unseen_loss(furthest)
+        units = Units(sums[seen], np.ones(int(seen.sum())), 1e9 * shares[seen], worst=worst)
         found.append(units.square_at(max(-margin, -1.0)))
     return tuple(found)
 
@@ -173,13 +220,29 @@ def _normal(value: float) -> float:
     return 0.5 * math.erfc(-value / math.sqrt(2))
 
 
-def paired_t_power(sd: float, *, examples: int, margin: float, alpha: float, truth: float = 0.0) -> float:
-    """The chance that the paired t test over `examples` >= 2 examples says "not worse by `margin`"."""
+def paired_t_power(
+    sd: float, *, examples: int, margin: float, alpha: float, truth: float = 0.0, groups: int | None = None
+) -> float:
+    """The chance that the paired t test over `examples` >= 2 examples says "not worse by `margin`".
+
+    `groups`: as in `method_power`; they give the degrees of freedom.
+    """
     from scipy.special import stdtrit
     from scipy.stats import nct
 
-    quantile = -float(stdtrit(examples - 1, alpha))
-    return float(nct.sf(quantile, examples - 1, (margin + truth) / sd * math.sqrt(examples)))
+    freedom = (groups or examples) - 1
+    quantile = -float(stdtrit(freedom, alpha))
+    return float(nct.sf(quantile, freedom, (margin + truth) / sd * math.sqrt(examples)))
+
+
+def level_in_groups(alpha: float, groups: int) -> float:
+    """The level at which a normal quantile is that of t with `groups` - 1 degrees of freedom at `alpha`.
+
+    The score test over groups takes its quantile from t, and `tango_power` from the normal law.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(stdtrit(groups - 1, alpha)))
 
 
 def tango_power(discordance: float, *, examples: int, margin: float, alpha: float, truth: float = 0.0) -> float:
@@ -193,9 +256,9 @@ def tango_power(discordance: float, *, examples: int, margin: float, alpha: floa
         inside = (margin + truth) * math.sqrt(examples) - _quantile(alpha) * _limit_sd(discordance, margin, truth)
         return _normal(inside / math.sqrt(discordance - truth**2))
     to_candidate = (discordance + truth) / 2 / discordance
-    pairs = _within(examples, discordance)
-    gained = _within_all(pairs, to_candidate)
-    excess, variance = _score_parts(gained, pairs[:, None] - gained, examples, margin)
+    pairs = within(examples, discordance)
+    gained = within_all(pairs, to_candidate)
+    excess, variance = score_parts(gained, pairs[:, None] - gained, examples, margin)
     chance = binom.pmf(pairs, examples, discordance)[:, None] * binom.pmf(gained, pairs[:, None], to_candidate)
     return float(chance[excess > _quantile(alpha) * np.sqrt(variance)].sum())
 
@@ -220,10 +283,10 @@ def tango_examples(discordance: float, *, margin: float, alpha: float, power: fl
 def _limit_sd(discordance: float, margin: float, truth: float) -> float:
     """sqrt(w0): the SD of one pair that the score test sees when the rates are as expected."""
     gained, lost = np.array((discordance + truth) / 2), np.array((discordance - truth) / 2)
-    return math.sqrt(float(_score_parts(gained, lost, 1.0, margin)[1]))
+    return math.sqrt(float(score_parts(gained, lost, 1.0, margin)[1]))
 
 
-def _score_parts(gained: Counts, lost: Counts, examples: float, margin: float) -> tuple[Scores, Scores]:
+def score_parts(gained: Counts, lost: Counts, examples: float, margin: float) -> tuple[Scores, Scores]:
     """Tango's excess over a loss of `margin` and its variance under it; `artifact._score` is their quotient."""
     excess = np.asarray(gained - lost + examples * margin, dtype=np.float64)
     slope = -(2 * examples - gained + lost) * margin - gained - lost
@@ -232,13 +295,13 @@ def _score_parts(gained: Counts, lost: Counts, examples: float, margin: float) -
     return excess, np.maximum(examples * (2 * rate_lost - margin * (1 + margin)), 0.0)
 
 
-def _within(trials: int, chance: float) -> NDArray[np.int64]:
-    """Counts that a binomial takes, within six standard deviations."""
+def within(trials: int, chance: float) -> NDArray[np.int64]:
+    """Counts that a binomial of `trials` and `chance` takes, within six standard deviations."""
     middle, reach = trials * chance, 6 * math.sqrt(trials * chance * (1 - chance)) + 6
     return np.arange(max(0, math.floor(middle - reach)), min(trials, math.ceil(middle + reach)) + 1)
 
 
-def _within_all(trials: NDArray[np.int64], chance: float) -> NDArray[np.int64]:
+def within_all(trials: NDArray[np.int64], chance: float) -> NDArray[np.int64]:
     """[trials, counts]: counts within six standard deviations of the largest of `trials`, about each mean."""
     most = int(trials[-1])
     reach = math.ceil(6 * math.sqrt(most * chance * (1 - chance)) + 6)

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 class SampleRatio(Record):
-    """The units assigned to each arm against the shares that were agreed.
+    """The units assigned to each arm against the shares that were agreed; Lindon and Malek 2022.
 
     Count every assigned unit, also those whose outcome is not known yet: a check on known outcomes alone would be
     blind to the arm whose outcomes get lost.

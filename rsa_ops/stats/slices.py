@@ -28,7 +28,7 @@ def zero_event_bound(examples: int, alpha: float = 0.05) -> float:
 def examples_needed_for_margin(margin: float, alpha: float = 0.05) -> int:
     """The smallest slice on which a loss above `margin` could be ruled out, were no example lost at all.
 
-    The smallest n with 1 - alpha**(1/n) < margin (`zero_event_bound`).
+    The smallest n with 1 - alpha**(1/n) < margin (`zero_event_bound`; rule of three, Hanley and Lippman-Hand 1983).
 
     Raises:
         UsageError: a margin that is not above zero, or alpha outside (0, 1).
@@ -46,7 +46,8 @@ def examples_needed_for_margin(margin: float, alpha: float = 0.05) -> int:
 def assessable(examples: int, margin: float, alpha: float = 0.05) -> bool:
     """Whether a slice of `examples` examples can be judged at `margin`; if not, it is NOT ASSESSABLE, never a pass.
 
-    Where examples come in groups, `examples` is the number of groups.
+    Where examples come in groups, `examples` is the number of groups. `examples_needed_for_margin` has the source
+    (Hanley and Lippman-Hand 1983).
 
     Raises:
         UsageError: a margin that is not above zero, or alpha outside (0, 1).

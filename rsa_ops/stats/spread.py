@@ -6,12 +6,13 @@ their seeds are their own. With V the variance over examples of the difference o
 per arm M the variance of its S seed means and R its residual mean square:
 
     E[V] = var(example difference) + sum_arms R / S          E[M] = var(seed) + R / n
-    SE^2 = max(0, V - sum_arms R / S) / n + sum_arms M / S
+    SE^2 = (V - sum_arms R / S) / n + sum_arms M / S
 
-Degrees of freedom after Satterthwaite (1946, Biometrics 2:110), V / n with n - 1 and each M / S with S - 1, as in
-the marginal-mean analysis of many readers and many cases (Hillis 2007, Stat Med 26:596; Hillis 2014, Stat Med
-33:330). Taking R / n out of M and cutting what is left at zero looks sharper, but the cut makes a term small, and
-its degrees of freedom many, just when it is badly known: benchmarks/stats_offline.py has both in a normal world.
+Degrees of freedom after Satterthwaite (1946, Biometrics 2:110), V / n with n - 1 and the sum of M / S with those of
+`_seed_freedom`, as in the marginal-mean analysis of many readers and many cases (Hillis 2007, Stat Med 26:596;
+Hillis 2014, Stat Med 33:330). Taking R / n out of M and cutting what is left at zero looks sharper, but the cut
+makes a term small, and its degrees of freedom many, just when it is badly known: benchmarks/stats_offline.py has
+both in a normal world. R / S is taken out of V without a cut (Hillis cuts), because V is well known.
 
 Examples that come in groups (the same customer, the same document) are one draw together: V and R are then those
 of group sums (Liang and Zeger 1986, Biometrika 73:13, with G / (G - 1)), and V has G - 1 degrees of freedom.
@@ -54,9 +55,13 @@ class Precision(NamedTuple):
     units: Units | None
 
     def variance(self, square: float | None = None) -> float:
-        """SE^2, with V as observed or as given."""
+        """SE^2, with V as observed or as given.
+
+        V less its residual part may be below zero by chance. Cut there, SE^2 would be too large on average where
+        nothing persists between examples; the floor keeps it above zero.
+        """
         square = self.square if square is None else square
-        between = max(0.0, square - self.within)
+        between = max(square - self.within, -self.kept)
         return max(between / self.examples + self.seeds, LEAST**2 * (between + self.kept) / self.examples)
 
     @property
@@ -99,8 +104,10 @@ class Precision(NamedTuple):
         def excess(truth: float) -> float:
             return abs(value - truth) - self.quantile * self.error_at(truth)
 
-        if self.units is None or excess(side) <= 0:
+        if self.units is None:
             return value + side * self.quantile * self.error
+        if excess(side) <= 0:
+            return side  # not even a loss (a gain) of everything is contradicted
         return float(brentq(excess, value, side, xtol=1e-12))
 
 
@@ -161,12 +168,27 @@ class Spread:
         )
 
     def _freedom(self, n: int, groups: float, saved: float, terms: list[float], counts: list[int]) -> float:
-        """Satterthwaite's, between the smallest and the sum of those of the terms."""
+        """Satterthwaite's of examples and seeds, between the smallest and the sum of those of the terms."""
         own = max(groups - 1, 1.0)
         items = max(0.0, self.square + saved) / n
         within = sum(arm.residual / count for arm, count in zip(self.arms, counts, strict=True)) / n
         variance = max(0.0, items - within) + sum(terms)
-        spent = items**2 / own + sum(term**2 / (count - 1) for term, count in zip(terms, counts, strict=True))
+        spent = items**2 / own + (sum(terms) ** 2 / _seed_freedom(terms, counts) if any(terms) else 0.0)
         freedom = variance**2 / spent if spent > 0 else own
         each = [own, *(count - 1 for count in counts)]
         return float(min(max(freedom, min(each)), sum(each)))
+
+
+def _seed_freedom(terms: list[float], counts: list[int]) -> float:
+    """The degrees of freedom of the sum of M / S over the arms, of which at least one is above zero.
+
+    Satterthwaite's are too few where the arms have as many seeds and differ by luck, because the square of M is on
+    average (S + 1) / (S - 1) times that of its expectation. Welch (1947, Biometrika 34:28, equation 28) takes that
+    out of both halves of the ratio: (sum t)^2 / sum(t^2 / (S + 1)) - 2, here between S - 1 and 2 S - 2. Two seeds
+    are too few for it, and with unlike counts it is too sure (benchmarks/stats_offline.py, part `normal`).
+    """
+    alike = len(set(counts)) == 1 and counts[0] > 2
+    gain = 2 if alike else 0
+    spent = sum(term**2 / (count - 1 + gain) for term, count in zip(terms, counts, strict=True))
+    found = sum(terms) ** 2 / spent - gain
+    return min(max(found, min(counts) - 1), sum(counts) - len(counts))

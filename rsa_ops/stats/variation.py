@@ -9,29 +9,36 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from rsa_ops.core.comparison import ALL, Comparison, Contrast
 from rsa_ops.core.estimate import PairedResult
 from rsa_ops.core.plan import Variation
 from rsa_ops.errors import UsageError
-from rsa_ops.stats.inputs import Sampling, Scores, all_finite, as_table, right_or_wrong
+from rsa_ops.stats.inputs import Sampling, Scores, all_finite, as_table, right_or_wrong, sampling
 from rsa_ops.stats.moments import difference_moments
 from rsa_ops.stats.spread import Spread
 
 CONFIDENCE = 0.8
 
 
-def measure_variation(candidate: ArrayLike, baseline: ArrayLike, *, source: str = "pilot") -> Variation | None:
+def measure_variation(
+    candidate: ArrayLike, baseline: ArrayLike, *, source: str = "pilot", groups: ArrayLike | None = None
+) -> Variation | None:
     """The variation of two arms from their scores [seeds, examples] on the same examples in the same order.
 
-    With one seed on a side the seeds are unknown (`seed_sd` None) and everything counts as repeatable.
+    With one seed on a side the seeds are unknown (`seed_sd` None) and everything counts as repeatable. `groups`
+    [examples]: labels of examples that are drawn together; their ICC is what makes the design effect the ratio of
+    the variances with and without them, at least 0 (Kish 1965, section 5.4). Estimators of Searle, Casella and
+    McCulloch (1992, ch. 4), upper bound of Browne (1995).
 
     Returns:
         None where no example differs between the arms: nothing can be planned from that.
 
     Raises:
         UsageError: no two tables of finite numbers with the same 2 or more examples.
+        DataRefused: an example without a group.
     """
     ours, theirs = as_table(candidate), as_table(baseline)
     same = ours.shape[1] == theirs.shape[1] and ours.shape[1] >= 2 and len(ours) and len(theirs)
@@ -46,15 +53,31 @@ def measure_variation(candidate: ArrayLike, baseline: ArrayLike, *, source: str 
     discordance = _discordance(ours, theirs) if right_or_wrong(ours) and right_or_wrong(theirs) else None
     if persistent + residual == 0 or discordance == 0:
         return None
-    point, high = _seed_sds(found) if found.arms else (None, None)
+    grouping = sampling(ours.shape[1], groups)
+    clustered = difference_moments(first, second, grouping, reach=1.0, paired=False, binary=False).spread
+    point, high = _seed_sds(clustered) if found.arms else (None, None)
+    size, unequal, icc = _grouped(grouping, clustered.square / found.square if found.square > 0 else 1.0)
     return Variation(
         discordance=discordance,
         example_sd=math.sqrt(persistent + residual) if discordance is None else None,
         repeatable=persistent / (persistent + residual),
         seed_sd=point,
         seed_sd_high=high,
+        group_size=size,
+        group_size_cv=unequal,
+        icc=icc,
         source=source,
     )
+
+
+def _grouped(how: Sampling, effect: float) -> tuple[float | None, float, float | None]:
+    """Mean size of the groups, their CV, and the ICC that gives this design effect."""
+    if how.codes is None:
+        return None, 0.0, None
+    sizes = how.sums(np.ones(how.examples))
+    met = float((sizes**2).sum()) / how.examples  # size of the group in which a random example finds itself
+    icc = min(max((effect - 1) / (met - 1), 0.0), 1.0) if met > 1 else 0.0
+    return float(sizes.mean()), float(sizes.std() / sizes.mean()), icc
 
 
 def _discordance(ours: Scores, theirs: Scores) -> float:

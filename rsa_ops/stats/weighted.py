@@ -130,6 +130,8 @@ def calibration(right: ArrayLike, confidence: ArrayLike, *, bins: int = 15) -> A
 def worst_slice_mean(scores: ArrayLike, slices: Mapping[str, NDArray[np.bool_]]) -> ArmMetric:
     """The lowest mean over `slices`, each a mask [examples], of `scores` [seeds, examples].
 
+    Worst-group accuracy (Sagawa, Koh, Hashimoto and Liang 2020, ICLR, section 2), for any score.
+
     The lowest of several noisy means lies too low, more so where slices are small or close to each other; the
     difference of two arms shares that, which is why it is compared and not read by itself. A slice of which a draw
     holds no example is left out of that draw.

@@ -100,14 +100,27 @@ def test_recorded_false_not_worse_is_within_the_limit_in_every_cell(record: dict
     assert [row for row in rows if row["false_not_worse"]["crossed"] > LIMIT] == []
 
 
-def test_recorded_coverage_is_never_too_low_and_too_high_only_where_few_examples_differ(
+def test_recorded_coverage_is_within_the_law_in_every_cell(record: dict[str, Any]) -> None:
+    rows = record["grid"]["rows"]
+    assert [row for row in rows if not COVERAGE[0] <= row["coverage"]["crossed"] <= COVERAGE[1]] == []
+
+
+def test_recorded_false_alarms_over_eight_slices_are_five_percent_or_less_but_for_chance(
     record: dict[str, Any],
 ) -> None:
-    rows = record["grid"]["rows"]
-    assert [row for row in rows if row["coverage"]["crossed"] < COVERAGE[0]] == []
-    careful = [row for row in rows if row["coverage"]["crossed"] > COVERAGE[1]]
-    assert len(careful) <= 20
-    assert all(row["world"] == "coins" or row["examples"] * row["discordance"] < 20.5 for row in careful)
+    found = record["slices"]
+    chance = 100 * 2 * (ALPHA * (1 - ALPHA) / found["trials"]) ** 0.5
+    assert [row for row in found["rows"] if row["any_harmed_after_holm"] > 100 * ALPHA + chance] == []
+    assert min(row["any_harmed_uncorrected"] for row in found["rows"]) > 20
+
+
+def test_recorded_normal_world_keeps_the_limit_from_three_seeds_on_also_with_one_steady_arm(
+    record: dict[str, Any],
+) -> None:
+    worst = record["normal"]["worst_false_by_seeds"]
+    for seeds in ("3", "5", "10"):
+        assert worst[seeds]["kept"] <= LIMIT
+        assert worst[seeds]["kept_one_arm_steady"] <= LIMIT
 
 
 def test_recorded_naive_ways_fail_so_that_the_grid_can_tell(record: dict[str, Any]) -> None:

@@ -75,6 +75,16 @@ def test_the_promise_was_kept_in_every_cell_of_the_record() -> None:
     assert broken == []
 
 
+def test_in_groups_the_promise_is_kept_but_for_two_points_where_scores_are_right_or_wrong() -> None:
+    rows = RECORD["grouped"]
+    assert all(row["kept"] for row in rows if row["kind"] == "continuous")
+    assert min(row["delivered"] for row in rows) >= 0.765
+    assert max(row["delivered"] for row in rows) <= 0.84
+    assert {(row["seeds"], row["cv"], row["icc"]) for row in rows} == {
+        (seeds, cv, icc) for seeds in (1, 3) for cv, icc in ((0.0, 0.05), (0.0, 0.3), (0.5, 0.3))
+    }
+
+
 def test_the_record_is_of_this_planner() -> None:
     for row in RECORD["method"][::7]:
         question = MethodQuestion.of(
@@ -89,7 +99,7 @@ def test_the_textbooks_designs_miss_where_pairs_or_seeds_are_few() -> None:
     sparse = next(row for row in RECORD["artifact"] if (row["discordance"], row["margin"]) == (0.02, 0.02))
     assert sparse["delivered"]["textbook"] < 0.72
     few = [row["delivered"] for row in RECORD["floors"] if row["seeds"] == 3]
-    assert all(row["textbook"] < 0.78 <= row["ours"] for row in few)
+    assert all(row["textbook"] < row["ours"] - 0.01 for row in few)
 
 
 def test_the_upper_bound_of_a_pilots_seed_sd_keeps_more_promises_than_its_estimate() -> None:

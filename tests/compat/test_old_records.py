@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,8 @@ from rsa_ops.core.run_record import RunRecord
 from rsa_ops.errors import IntegrityError
 from rsa_ops.evaluation.matrix import read_scores, score_matrix
 from rsa_ops.gates import Policy
+from rsa_ops.governance.payloads import PolicyLock, VerdictGiven
+from rsa_ops.stats import ArmCounts, BernoulliEProcess, EProcess
 
 POLICY_V1 = """
 schema: rsa_ops/policy/v1
@@ -27,6 +30,10 @@ rules:
   - {kind: measured, quantity: artifact_bytes_ratio, against: full, at_most: 0.2}
   - {kind: cost, against: full, at_most: 1.0}
 """
+
+BERNOULLI = (
+    '"rsa_ops/bernoulli-e-process/v1","margin":0.01,"allocation":0.5,"baseline_rate":0.05,"design_difference":0.05'
+)
 
 
 def test_a_policy_of_version_1_has_the_digest_that_its_runs_were_locked_with() -> None:
@@ -42,6 +49,44 @@ def test_predictions_of_version_1_hold_no_groups_so_every_example_is_a_draw_of_i
     pd.DataFrame(rows, columns=list(columns)).to_parquet(tmp_path / "predictions.parquet")
     found = score_matrix(read_scores(tmp_path / "predictions.parquet"), "score", "rsa")
     assert (found.examples, found.groups) == (("e0", "e1", "e2"), None)
+
+
+def test_a_lock_and_a_verdict_of_a_ledger_from_before_designs_are_read_as_without_one() -> None:
+    # The payloads as commit b312aec wrote them.
+    digest = "sha256:" + "a" * 64
+    lock = {"pipeline": "triage", "policy": "strict", "policy_digest": digest, "test_digest": digest}
+    verdict = {
+        "pipeline": "triage",
+        "lock": digest,
+        "policy_digest": digest,
+        "test_digest": digest,
+        "verdict_digest": digest,
+        "outcome": "promote",
+        "candidate_digest": digest,
+        "champion_digest": None,
+    }
+    assert PolicyLock.model_validate_json(json.dumps(lock)).design_digest is None
+    assert VerdictGiven.model_validate_json(json.dumps(verdict)).design_digest is None
+
+
+@pytest.mark.parametrize(
+    ("saved", "harm"),
+    [
+        ('"rsa_ops/e-process/v1","ratio_margin":1.25,"allocation":0.5,"design_ratio":2.0', 0.21906824961330296),
+        (BERNOULLI, 0.031376321985775224),
+    ],
+    ids=["e-process", "bernoulli"],
+)
+def test_the_state_of_a_rollout_that_was_saved_goes_on(saved: str, harm: float) -> None:
+    # As commit 9cd9969 saved them, with the evidence that it read from them.
+    kind: type[EProcess | BernoulliEProcess] = EProcess if "/e-process/" in saved else BernoulliEProcess
+    seen = '{"challenger":{"exposures":100,"bad":3},"baseline":{"exposures":100,"bad":1}}'
+    saved = f'{{"schema":{saved},"seen":{seen}}}'
+    state = kind.from_json(saved, "state.json")
+    assert state.model_dump_json() == saved
+    assert state.log_e_harm == pytest.approx(harm, rel=1e-12)
+    more = state.update(ArmCounts(exposures=50, bad=2), ArmCounts(exposures=50, bad=0))
+    assert (more.seen.challenger.bad, more.seen.baseline.exposures) == (5, 150)
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def entries(home: Path) -> list[dict[str, Any]]:
     return [sealed["entry"] for sealed in json.loads(done.stdout)["entries"]]
 
 
-def test_the_ledger_has_policy_and_test_set_before_training_and_the_verdict_after(
+def test_the_ledger_has_policy_test_set_and_design_before_training_and_the_verdict_after(
     second: tuple[subprocess.CompletedProcess[str], float], home: Path
 ) -> None:
     verdict, run = record(home, "verdict.json"), record(home, "run.json")
@@ -259,6 +259,7 @@ def test_the_ledger_has_policy_and_test_set_before_training_and_the_verdict_afte
     assert [lock["kind"], given["kind"]] == ["policy-lock", "verdict"]
     for name in ("policy_digest", "test_digest"):
         assert lock["payload"][name] == given["payload"][name] == verdict[name]
+    assert lock["payload"]["design_digest"] == given["payload"]["design_digest"] == run["design_digest"]
     assert given["payload"]["verdict_digest"] == read_record(Verdict, home / "work/results/verdict.json").digest()
     report = audited(home, "--checkpoint", "work/results/ledger-checkpoint.json")
     assert report["exit"] == ExitCode.DONE
@@ -286,12 +287,13 @@ def test_the_first_output_says_what_the_key_beside_the_ledger_is_worth_and_nothi
     assert holding == [home / "work" / "ledger.key"]
 
 
+@pytest.mark.parametrize("what", ["policy_digest", "design_digest"])
 def test_a_run_record_that_was_changed_does_not_change_what_was_locked(
-    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path, what: str
 ) -> None:
     file = home / "work" / "results" / "run.json"
     before = file.read_text()
-    locked = json.loads(before)["policy_digest"]
+    locked = json.loads(before)[what]
     file.write_text(before.replace(locked, "sha256:" + "0" * 64))
     done = run_cli("gate", "--candidate", "work/results", "--policy", "pipeline/policy.yaml", cwd=home)
     file.write_text(before)

@@ -68,9 +68,15 @@ class Kit:
     def write(self, kind: Kind, subject: str, payload: Any, by: str = "operator", **how: Any) -> Sealed:
         return self.ledger.append(Draft.of(kind, subject, payload), self.key(by), **how)
 
-    def lock(self, run: str = "run1", policy: str = "policy", test: str = "test") -> Sealed:
+    def lock(
+        self, run: str = "run1", policy: str = "policy", test: str = "test", design: str | None = None
+    ) -> Sealed:
         payload = PolicyLock(
-            pipeline="triage", policy=policy, policy_digest=digest(policy), test_digest=digest(test)
+            pipeline="triage",
+            policy=policy,
+            policy_digest=digest(policy),
+            test_digest=digest(test),
+            design_digest=None if design is None else digest(design),
         )
         return self.write(Kind.POLICY_LOCK, run, payload)
 

@@ -53,6 +53,18 @@ def test_a_verdict_by_another_policy_or_test_set_than_the_locked_ones_is_found(
     assert found(kit) == (Flaw.WRONG_ORDER, 13)
 
 
+@pytest.mark.parametrize("judged", [digest("another"), None], ids=["another", "none"])
+def test_a_verdict_by_another_design_than_the_locked_one_is_found(kit: Kit, judged: str | None) -> None:
+    kit.verdict(kit.lock("run3", design="design"), run="run3", design_digest=judged)
+    assert found(kit) == (Flaw.WRONG_ORDER, 13)
+
+
+def test_a_verdict_by_the_locked_design_is_in_order_and_so_is_one_on_a_lock_without_any(kit: Kit) -> None:
+    kit.verdict(kit.lock("run3", design="design"), run="run3", design_digest=digest("design"))
+    kit.verdict(kit.lock("run4"), run="run4", design_digest=digest("design"))
+    assert found(kit) is None
+
+
 def test_an_error_verdict_may_be_about_just_that(kit: Kit) -> None:
     kit.verdict(kit.lock("run3"), run="run3", outcome=Outcome.ERROR, policy_digest=digest("another"))
     assert found(kit) is None

@@ -52,6 +52,19 @@ def test_every_number_stands_in_the_tables(inputs: ReportInputs) -> None:
         assert digest in words
 
 
+def test_the_design_and_the_look_are_told_also_where_there_are_none(inputs: ReportInputs) -> None:
+    assert inputs.comparison is not None
+    bare = without_scripts(render_report(inputs))
+    assert "none was fixed beforehand" in bare
+    assert "not counted" in bare
+    designed = inputs.comparison.model_copy(update={"design_digest": "sha256:" + "7" * 64, "look": 3})
+    told = without_scripts(render_report(inputs.model_copy(update={"comparison": designed})))
+    assert "7" * 12 in told
+    assert "sha256:" + "7" * 64 in told
+    assert "<dt>Look</dt>" in told
+    assert "none was fixed beforehand" not in told
+
+
 def test_what_could_not_be_held_against_the_base_is_said_once_with_its_reason(inputs: ReportInputs) -> None:
     words = without_scripts(render_report(inputs))
     said = "Worst slice of rsa, lora, full against base model: not assessable. The base model has no head"

@@ -19,6 +19,14 @@ def test_every_ruling_is_there(verdict: Verdict, comparison: Comparison, tco: Tc
     assert made.count("REJECT") == 1
 
 
+def test_the_last_line_names_the_design_and_the_look(verdict: Verdict, comparison: Comparison) -> None:
+    bare = verdict_markdown(verdict, comparison, None).splitlines()[-1]
+    assert bare.endswith("no design was fixed beforehand · looks not counted</sub>")
+    designed = comparison.model_copy(update={"design_digest": "sha256:" + "7" * 64, "look": 3})
+    told = verdict_markdown(verdict, designed, None).splitlines()[-1]
+    assert told.endswith("design 777777777777 · look 3 at this test set</sub>")
+
+
 def test_tables_are_rectangular(verdict: Verdict, comparison: Comparison, tco: Tco) -> None:
     made = verdict_markdown(verdict, comparison, tco)
     for block in made.split("\n\n"):

@@ -108,14 +108,16 @@ def test_a_slice_is_as_large_as_its_groups_are_many() -> None:
     assert compared(copies=COPIES, groups=True).contrast("accuracy", "full", "region=small") is None
 
 
-def test_a_pilot_of_grouped_examples_is_planned_from_its_clustered_interval() -> None:
+def test_a_pilot_of_grouped_examples_knows_how_large_and_how_alike_its_groups_are() -> None:
     once, together = compared(), compared(copies=COPIES, groups=True)
     contrast = together.contrast("accuracy", "full", ALL)
     assert contrast is not None
-    assert contrast.variation is None
-    # An example of a group of ten equal ones is worth a tenth, so its variance counts tenfold.
+    assert contrast.variation is not None
+    assert (contrast.variation.group_size, contrast.variation.icc) == (COPIES, pytest.approx(1.0))
+    # A pilot from before that is planned from its interval: an example of a group of ten equal ones is worth a
+    # tenth, so its variance counts tenfold.
     alone = pilot_variation(once.model_copy(update={"contrasts": tuple(strip(once))}))
-    joined = pilot_variation(together)
+    joined = pilot_variation(together.model_copy(update={"contrasts": tuple(strip(together))}))
     assert alone.example_sd is not None
     assert joined.example_sd is not None
     assert joined.example_sd**2 == pytest.approx(COPIES * alone.example_sd**2, rel=0.1)

@@ -26,7 +26,7 @@ from rsa_ops.stages.ledger import (
     seal_verdict,
 )
 
-TEST = digest_bytes(b"test")
+TEST, DESIGN = digest_bytes(b"test"), digest_bytes(b"design")
 POLICY = Policy(
     schema="rsa_ops/policy/v1",
     name="triage-v1",
@@ -93,18 +93,19 @@ def test_a_ledger_or_key_that_was_named_must_be_usable(tmp_path: Path) -> None:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_lock_and_its_verdict_verify_whatever_the_outcome(tmp_path: Path, outcome: Outcome) -> None:
     notary = open_notary(str(tmp_path / "ledger.db"), None, lambda _: None)
-    lock = lock_policy(notary, "triage", "run1", POLICY, TEST)
-    sealed = seal_verdict(notary, "triage", "run1", require_lock(notary, "run1"), verdict(outcome))
+    lock = lock_policy(notary, "triage", "run1", POLICY, TEST, DESIGN)
+    sealed = seal_verdict(notary, "triage", "run1", require_lock(notary, "run1"), verdict(outcome), DESIGN)
     assert sealed.entry.payload["lock"] == lock.hash
+    assert sealed.entry.payload["design_digest"] == lock.entry.payload["design_digest"] == DESIGN
     assert sealed.entry.payload["outcome"] == outcome.value
     assert verify_rows(notary.ledger.rows(), now=utc_now()).first_bad is None
 
 
 def test_the_first_lock_of_a_run_is_the_one_that_counts(tmp_path: Path) -> None:
     notary = open_notary(str(tmp_path / "ledger.db"), None, lambda _: None)
-    first = lock_policy(notary, "triage", "run1", POLICY, TEST)
+    first = lock_policy(notary, "triage", "run1", POLICY, TEST, DESIGN)
     easier = POLICY.model_copy(update={"name": "easier"})
-    lock_policy(notary, "triage", "run1", easier, TEST)
+    lock_policy(notary, "triage", "run1", easier, TEST, DESIGN)
     assert find_lock(notary, "run1") == first
     with pytest.raises(IntegrityError, match="never locked"):
         require_lock(notary, "run2")

@@ -311,3 +311,28 @@ def test_method_and_artifact_agree_on_one_repeated_continuous_table() -> None:
     assert method is not None
     assert artifact is not None
     assert (method.low, method.high) == pytest.approx((artifact.low, artifact.high))
+
+
+def test_the_freedom_of_two_arms_with_as_many_seeds_is_welchs_within_its_bounds() -> None:
+    # Welch 1947: (t1 + t2)^2 / (t1^2 / (S + 1) + t2^2 / (S + 1)) - 2. At S = 4, t = 1 and 0.2: 1.44 * 5 / 1.04 - 2
+    # = 4.923, where Satterthwaite's is 1.44 * 3 / 1.04 = 4.154. Examples count for nothing here.
+    def freedom(counts: tuple[int, int], squares: tuple[float, float]) -> float:
+        arms = tuple(SeedSpread(count, square, 0.0) for count, square in zip(counts, squares, strict=True))
+        return Spread(10**9, 1e-12, arms).precision(0.05).freedom
+
+    assert freedom((4, 4), (4.0, 0.8)) == pytest.approx(1.44 * 5 / 1.04 - 2)
+    assert freedom((4, 4), (4.0, 4.0)) == pytest.approx(6)
+    assert freedom((4, 4), (4.0, 0.0)) == pytest.approx(3)
+    assert freedom((4, 8), (4.0, 1.6)) == pytest.approx(1.44 / (1 / 3 + 0.04 / 7))  # unlike counts: Satterthwaite
+    assert freedom((2, 2), (2.0, 0.4)) == pytest.approx(1.44 / 1.04)  # and two seeds
+
+
+def test_what_seeds_explain_may_exceed_the_spread_over_examples_by_chance() -> None:
+    # V = 0.01 less 2 * 0.02 / 4 = 0.01 leaves 0; at V = 0.006 it is -0.004, / 100 = -4e-5, and seeds 2 * 1e-4.
+    arms = (SeedSpread(4, 4e-4, 0.02), SeedSpread(4, 4e-4, 0.02))
+    assert Spread(100, 0.01, arms).precision(0.05).variance() == pytest.approx(2e-4)
+    assert Spread(100, 0.006, arms).precision(0.05).variance() == pytest.approx(1.6e-4)
+    # Never below a quarter of what the examples alone give, also for a design where the seeds' part is nearly gone.
+    quiet = Spread(100, 0.006, (SeedSpread(4, 0.0, 0.02), SeedSpread(4, 0.0, 0.02)))
+    assert quiet.precision(0.05).variance() == pytest.approx(0.25 * 0.006 / 100)
+    assert quiet.precision(0.05, more_seeds=500).variance() >= 0

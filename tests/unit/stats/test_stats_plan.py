@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,9 @@ from rsa_ops.stats import plan_comparison
 from rsa_ops.stats.plan import MethodQuestion
 
 USUAL = Variation(discordance=0.04, seed_sd=0.004)
+
+
+GROUPED = {"discordance": 0.08, "group_size": 10.0, "icc": 0.3}
 
 
 def method(goal: PlanGoal, variation: Variation = USUAL):
@@ -262,3 +266,39 @@ def test_a_goal_that_cannot_be_is_no_goal(goal: dict[str, float]) -> None:
 def test_a_variation_that_cannot_be_is_none(variation: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         Variation.model_validate(variation)
+
+
+def test_the_design_effect_is_the_exact_variance_of_a_mean_over_unequal_groups() -> None:
+    # Var of the sum over groups m_k with correlation rho: sum m_k + rho * sum m_k (m_k - 1), over n at rho = 0.
+    sizes, rho = np.array([1, 4, 7, 20, 8]), 0.3
+    exact = (sizes.sum() + rho * (sizes * (sizes - 1)).sum()) / sizes.sum()
+    found = Variation(
+        discordance=0.1, group_size=float(sizes.mean()), group_size_cv=float(sizes.std() / sizes.mean()), icc=rho
+    )
+    assert found.design_effect == pytest.approx(exact)
+
+
+def test_groups_ask_for_the_design_effect_and_for_the_t_of_few_groups() -> None:
+    goal = PlanGoal(margin=0.02, seeds=3)
+    alone = plan_comparison(goal, Variation(discordance=0.08, seed_sd=0.002))
+    groups = plan_comparison(goal, Variation(seed_sd=0.002, **GROUPED))
+    for single, together in ((alone.artifact, groups.artifact), (alone.method, groups.method)):
+        assert single is not None
+        assert together is not None
+        assert 3.7 <= together.examples / single.examples <= 1.03 * 3.7
+        assert together.power >= 0.8
+
+
+def test_groups_whose_examples_have_nothing_in_common_cost_nothing_but_degrees_of_freedom() -> None:
+    goal = PlanGoal(margin=0.02)
+    alone = plan_comparison(goal, Variation(discordance=0.08)).artifact.examples
+    loose = plan_comparison(goal, Variation(**{**GROUPED, "icc": 0.0})).artifact.examples
+    assert alone <= loose <= 1.03 * alone
+    same = plan_comparison(goal, Variation(**{**GROUPED, "icc": 1.0})).artifact.examples
+    assert 10 * alone <= same <= 10.4 * alone
+
+
+@pytest.mark.parametrize("given", [{"icc": 0.1}, {"group_size": 5.0}, {"group_size_cv": 0.2}])
+def test_half_a_description_of_groups_is_refused(given: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="icc"):
+        Variation(discordance=0.1, **given)

@@ -159,10 +159,23 @@ def test_at_a_loss_of_the_margin_the_power_is_an_error_rate_of_five_percent_at_m
 def test_the_score_variance_without_a_pool_is_tangos() -> None:
     # Nothing but -1, 0 and 1: the restricted likelihood estimate is Tango's, and so is the limit of its score.
     varies = Seeded(persistent=0.04, residual=0.0, seeds=0.0, turning=True)
-    at_zero = power._squares_under(varies, 3, 0.02, 0.02)[power.KNOTS // 2]
+    at_zero = power._squares_under(varies, 3, 0.02, 0.02, 1.0)[power.KNOTS // 2]
     assert at_zero**0.5 == pytest.approx(power._limit_sd(0.04, 0.02, 0.0), rel=1e-6)
 
 
 def test_two_models_that_never_vary_are_shown_with_certainty() -> None:
     varies = Seeded(persistent=0.0, residual=0.0, seeds=0.0, turning=False)
     assert method_power(varies, seeds=3, examples=100, margin=0.01, alpha=0.05) == 1
+
+
+def test_the_furthest_loss_is_that_which_one_sample_in_two_exceeds() -> None:
+    # 40 of 1,000 examples are coins that 4 seeds of each arm toss: losses of k/4, differences of two binomials.
+    varies = Seeded(persistent=0.0, residual=0.01, seeds=0.0, turning=True)
+    rng = np.random.default_rng(1)
+    tossed = rng.binomial(1000, 0.04, 2000)
+    most = [max((rng.binomial(4, 0.5, (count, 2)) @ np.array([1, -1])).max(initial=0), 0) / 4 for count in tossed]
+    found = power._furthest(varies, 4, 1000)
+    assert np.mean(np.array(most) >= found - 0.25) > 0.5 > np.mean(np.array(most) > found)
+    assert found < power._furthest(varies, 4, 4000) <= 1
+    always = Seeded(persistent=0.04, residual=0.0, seeds=0.0, turning=True)
+    assert power._furthest(always, 4, 1000) == 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from rsa_ops.errors import UsageError
-from rsa_ops.stats.restricted import Units
+from rsa_ops.stats.restricted import Units, unseen_loss
 
 
 def table(gained: int, lost: int, same: int) -> Units:
@@ -29,6 +29,12 @@ def test_for_one_seed_it_is_tangos(gained: int, lost: int, same: int, truth: flo
     assume(gained + lost + same > 0)
     expected = tango(gained, lost, gained + lost + same, truth)
     assert table(gained, lost, same).square_at(truth) == pytest.approx(expected, abs=1e-9)
+
+
+def test_an_unseen_example_lies_between_the_furthest_seen_and_all_and_for_one_seed_at_all() -> None:
+    assert unseen_loss(1.0) == 1.0
+    for furthest in (0.1, 0.5, 0.9):
+        assert furthest < unseen_loss(furthest) < 1
 
 
 def test_at_the_observed_mean_it_is_the_observed_variance() -> None:

@@ -197,3 +197,29 @@ def test_a_pilot_in_which_nothing_differs_plans_nothing() -> None:
     empty = Contrast(metric="accuracy", population=ALL, candidate="rsa", baseline="full", result=result)
     with pytest.raises(UsageError, match="nothing can be planned"):
         pilot_variation(pilot(empty))
+
+
+def test_copies_of_an_example_are_a_group_with_an_icc_of_one() -> None:
+    ours, theirs = flips(3, 300, 0.8, 1), flips(3, 300, 0.85, 2)
+    once = measure_variation(ours, theirs)
+    copied = measure_variation(
+        np.repeat(ours, 4, axis=1), np.repeat(theirs, 4, axis=1), groups=np.repeat(np.arange(300), 4)
+    )
+    assert once is not None
+    assert copied is not None
+    assert (copied.group_size, copied.group_size_cv) == (4.0, 0.0)
+    assert copied.icc == pytest.approx(1.0, abs=0.01)
+    assert copied.seed_sd == pytest.approx(once.seed_sd, abs=1e-3)
+    assert copied.discordance == pytest.approx(once.discordance)
+
+
+@pytest.mark.parametrize("icc", [0.0, 0.3])
+def test_the_icc_of_a_pilot_comes_back(icc: float) -> None:
+    rng = np.random.default_rng(5)
+    sizes = np.where(rng.random(3000) < 0.5, 3, 9)
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    each = icc**0.5 * rng.normal(size=len(sizes))[codes] + (1 - icc) ** 0.5 * rng.normal(size=len(codes))
+    found = measure_variation(each[None], np.zeros((1, len(codes))), groups=codes)
+    assert found is not None
+    assert found.icc == pytest.approx(icc, abs=0.03)
+    assert (found.group_size, found.group_size_cv) == pytest.approx((6, 0.5), abs=0.1)
