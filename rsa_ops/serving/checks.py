@@ -78,7 +78,7 @@ def declared_base(resolved: Resolved) -> Check:
             raise IntegrityError("it is a full checkpoint, and only adapters are served")
         if spec.base_digest != resolved.base_digest:
             raise IntegrityError(
-                f"it was trained on the base {short(spec.base_digest)}, its papers say {short(resolved.base_digest)}"
+                f"it was trained on base {short(spec.base_digest)}, its papers say {short(resolved.base_digest)}"
             )
         return f"{short(spec.base_digest)}, as its papers say"
 

@@ -89,7 +89,7 @@ class FreshProcess:
 def fresh_process() -> Iterator[FreshProcess]:
     """A process to ask once; it is ended when the block ends, whether it was asked or not."""
     with tempfile.TemporaryDirectory() as scratch:
-        process = subprocess.Popen(  # noqa: S603  our own interpreter and code
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "rsa_ops.serving.fresh"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -44,6 +44,12 @@ def by_alias(store: Store, name: str, alias: str) -> Version | None:
     return None if found is None else _version(found)
 
 
+def find_version(store: Store, name: str, number: str) -> Version | None:
+    """The version with this number, or None."""
+    found = _or_none(store, lambda: store.client.get_model_version(name, number))
+    return None if found is None else _version(found)
+
+
 def by_digest(store: Store, name: str, digest: Digest) -> Version | None:
     """The version whose adapter has this digest, or None."""
     with store_errors(store.uri):

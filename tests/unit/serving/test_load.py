@@ -34,7 +34,7 @@ class Bomb:
 
 
 def refused(version: Version, *, code: ExitCode = ExitCode.INTEGRITY, **how: Any) -> RsaOpsError:
-    """What the loader raises for a folder whose digest is the resolved one, so that the digest is not the reason."""
+    """What the loader raises for a folder whose digest is the resolved one: that is not the reason."""
     with pytest.raises(RsaOpsError) as caught:
         load_checked(version.folder, version.resolved(), device="cpu", **how)
     assert caught.value.exit_code is code
