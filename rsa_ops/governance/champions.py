@@ -78,6 +78,15 @@ def last_good(moves: Sequence[Move], version: str | None = None) -> Move:
     )
 
 
+def good_versions(moves: Sequence[Move]) -> tuple[str, ...]:
+    """All versions that a rollback could go to, the newest first."""
+    if not moves:
+        return ()
+    bad, current = rolled_back(moves), moves[-1].moved.digest
+    found = (move.moved for move in reversed(moves))
+    return tuple(dict.fromkeys(each.version for each in found if each.digest != current and each.digest not in bad))
+
+
 def _require_good(move: Move, current: PointerMoved, bad: dict[Digest, Move]) -> None:
     found = move.moved
     if found.digest == current.digest:

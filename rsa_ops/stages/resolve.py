@@ -6,17 +6,16 @@ import os
 from dataclasses import dataclass
 
 from rsa_ops.core.digest import short
-from rsa_ops.errors import IntegrityError, MissingError
+from rsa_ops.errors import ConflictError, IntegrityError, MissingError
 from rsa_ops.governance.database import database_file, ledger_url
 from rsa_ops.governance.entry import Kind, Sealed
-from rsa_ops.governance.payloads import Papers, PointerMoved, payload_as
+from rsa_ops.governance.payloads import Intent, Papers, PointerMoved, payload_as
+from rsa_ops.governance.pointer import MOVES, open_intent, subject_of
 from rsa_ops.governance.trust import Trust
 from rsa_ops.governance.view import View
 from rsa_ops.serving.resolved import Resolved
 from rsa_ops.tracking.registry import Version, by_alias, find_version
 from rsa_ops.tracking.store import Store
-
-MOVES = (Kind.APPLIED, Kind.ROLLBACK)
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,12 @@ def resolve(view: View, store: Store, model: str, alias: str) -> Target:
     """What `alias` of `model` stands for now.
 
     Raises:
-        MissingError: the ledger names no such champion, or no papers of it.
+        MissingError: the ledger names no such champion, or no papers of it. ConflictError: it is being moved.
         IntegrityError: the registry's alias names another version than the ledger, or an entry is forged.
     """
     trust = Trust.of(view)
     pointer = current_pointer(view, trust, model, alias)
-    require_alias(store, payload_as(pointer.entry, PointerMoved))
+    require_alias(view, store, payload_as(pointer.entry, PointerMoved))
     return target_of(view, trust, store, pointer)
 
 
@@ -62,7 +61,7 @@ def current_pointer(view: View, trust: Trust, model: str, alias: str) -> Sealed:
     Raises:
         MissingError: it never moved. IntegrityError: the entry is forged.
     """
-    found = next(view.find(MOVES, f"{model}@{alias}", newest_first=True, limit=1), None)
+    found = next(view.find(MOVES, subject_of(model, alias), newest_first=True, limit=1), None)
     if found is None:
         raise MissingError(
             f"the ledger names no {alias} of {model}",
@@ -71,21 +70,31 @@ def current_pointer(view: View, trust: Trust, model: str, alias: str) -> Sealed:
     return trust.require(found)
 
 
-def require_alias(store: Store, moved: PointerMoved) -> None:
+def require_alias(view: View, store: Store, moved: PointerMoved) -> None:
     """The registry, which is the mirror, names the same version as the ledger.
 
     Raises:
-        IntegrityError: it does not.
+        IntegrityError: it does not. ConflictError: it does not yet, or not any more, because of an open intent.
     """
     live = by_alias(store, moved.model, moved.alias)
-    if live is None or live.version != moved.version:
-        says = "names no version" if live is None else f"names version {live.version}"
-        raise IntegrityError(
-            f"{moved.alias} of {moved.model} is version {moved.version} in the ledger (generation "
-            f"{moved.generation}), but in the registry {store.uri} it {says}",
-            hint="Is it the right --store and --ledger? After a crash `rsa-ops reconcile` sets it right; else "
-            "somebody moved the alias outside: `rsa-ops audit verify`.",
+    if live is not None and live.version == moved.version:
+        return
+    says = "names no version" if live is None else f"names version {live.version}"
+    found = (
+        f"{moved.alias} of {moved.model} is version {moved.version} in the ledger (generation {moved.generation}), "
+        f"but in the registry {store.uri} it {says}"
+    )
+    intent = open_intent(view, moved.model, moved.alias)
+    if intent is not None and live is not None and live.version == payload_as(intent.entry, Intent).version:
+        raise ConflictError(
+            f"{found}: the move of entry {intent.entry.sequence} is under way, or its process died",
+            hint="Try again in a moment; `rsa-ops reconcile` ends a move whose process died.",
         )
+    raise IntegrityError(
+        found,
+        hint="Is it the right --store and --ledger? Else somebody moved the alias outside of rsa_ops: "
+        "`rsa-ops audit verify` tells more.",
+    )
 
 
 def target_of(view: View, trust: Trust, store: Store, pointer: Sealed) -> Target:
