@@ -16,6 +16,8 @@ from rsa_ops.models.trained import read_spec
 from rsa_ops.serving.plain import require_plain, require_plain_base
 from rsa_ops.serving.resolved import Resolved
 
+_HINT = "It is not served. `rsa-ops rollback` goes back to a version that is as it was judged."
+
 
 @dataclass(frozen=True)
 class Check:
@@ -55,7 +57,7 @@ def timed(name: str, look: Callable[[], str], about: str) -> Passed:
     try:
         found = look()
     except RsaOpsError as error:
-        raise type(error)(f"{about}: check `{name}`: {error.message}", hint=error.hint) from error
+        raise type(error)(f"{about}: check `{name}`: {error.message}", hint=error.hint or _HINT) from error
     return Passed(name=name, found=found, wall_seconds=time.perf_counter() - start)
 
 

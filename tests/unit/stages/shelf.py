@@ -1,0 +1,173 @@
+"""Four adapters in a real MLflow store, signed and judged, and short ways to write what a ledger says of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsa_ops.core.digest import Digest, digest_bytes
+from rsa_ops.evaluation.benchmark import PROBE
+from rsa_ops.evaluation.predict import predict_texts
+from rsa_ops.files import digest_folder, write_text
+from rsa_ops.governance.entry import Kind, Sealed
+from rsa_ops.governance.keys import make_key
+from rsa_ops.governance.notary import Notary
+from rsa_ops.governance.papers.model_key import model_key
+from rsa_ops.governance.papers.signature import sign_folder
+from rsa_ops.governance.payloads import Intent, Papers, PointerMoved
+from rsa_ops.governance.store import open_ledger
+from rsa_ops.models.base import resolve_base
+from rsa_ops.models.trained import load_trained
+from rsa_ops.tracking.registry import move_alias, register_adapter
+from rsa_ops.tracking.runs import RunFacts, end_run, log_facts, log_files, start_run
+from rsa_ops.tracking.store import Store, open_store
+
+from ..adapters import TEXTS, train_tiny
+
+MODEL = "triage.1a2b3c4d5e6f"
+PLACE = f"{MODEL}@champion"
+IDLE = "4"
+"""The version whose adapter does nothing."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The store in `folder`: versions 1 to 4, with papers that are in no ledger yet. Not to be changed."""
+
+    folder: Path
+    base: Path
+    papers: dict[str, Papers]
+
+
+def fill(folder: Path, database: Path, base: Path) -> Shelf:
+    """Train, judge, sign and register four adapters."""
+    shutil.copy(database, folder / "mlflow.db")
+    store = open_store(f"sqlite:///{folder / 'mlflow.db'}", "triage", folder / "artifacts")
+    make_key(folder / "ledger.key")
+    papers = {}
+    for number in ("1", "2", "3", IDLE):
+        adapter = train_tiny(
+            base, folder / f"adapter-{number}", move=0 if number == IDLE else 0.3, seed=int(number)
+        )
+        papers[number] = _register(store, folder, adapter, base, number)
+    return Shelf(folder, base, papers)
+
+
+def _register(store: Store, folder: Path, adapter: Path, base: Path, number: str) -> Papers:
+    digest = digest_folder(adapter)
+    run = start_run(store, f"run {number}", {"pipeline": "triage"})
+    loaded, spec = load_trained(adapter, device="cpu")
+    probe = {"texts": TEXTS, "outputs": [predict_texts(loaded, spec, [text]).outputs[0] for text in TEXTS]}
+    write_text(folder / number / PROBE, json.dumps(probe))
+    cell = start_run(store, f"benchmark {number}", {"stage": "benchmark"}, run)
+    log_files(store, cell, folder / number / PROBE)
+    log_facts(store, cell, RunFacts(tags={"digest.sha256": digest}))
+    end_run(store, cell)
+    key = model_key(folder / "ledger.key")
+    bundle = sign_folder(adapter, key)
+    (folder / number / "model.sig").write_bytes(bundle)
+    log_files(store, run, folder / number / "model.sig", "papers")
+    version = register_adapter(store, MODEL, run, adapter, digest, {"run": run})
+    assert version.version == number
+    return Papers(
+        model=MODEL,
+        version=number,
+        digest=digest,
+        base_digest=resolve_base(str(base)).digest,
+        run=run,
+        signature=digest_bytes(bundle),
+        signer_public_key=key.public_key,
+        files={"papers/model.sig": digest_bytes(bundle)},
+    )
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A copy of the shelf's database with a ledger of its own; the adapters' files are the shelf's."""
+
+    folder: Path
+    shelf: Shelf
+    store: Store
+    notary: Notary
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.db"
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri
+
+    def digest(self, version: str) -> Digest:
+        return self.shelf.papers[version].digest
+
+    def write_papers(self, *versions: str) -> None:
+        for version in versions:
+            self.notary.write(Kind.PAPERS, f"{MODEL}/{version}", self.shelf.papers[version])
+
+    def moved(self, version: str, generation: int, *, kind: Kind = Kind.APPLIED) -> Sealed:
+        """One more generation, in the ledger and in the registry."""
+        intent = self.intend(version, generation, kind)
+        move_alias(self.store, MODEL, "champion", version)
+        payload = PointerMoved(
+            model=MODEL,
+            alias="champion",
+            version=version,
+            digest=self.digest(version),
+            generation=generation,
+            intent=intent.hash,
+        )
+        return self.notary.write(kind, PLACE, payload)
+
+    def intend(self, version: str, generation: int, kind: Kind = Kind.APPLIED) -> Sealed:
+        before = self.live()
+        intent = Intent(
+            plan=None,
+            action="rollback" if kind is Kind.ROLLBACK else "promote",
+            model=MODEL,
+            alias="champion",
+            version=version,
+            digest=self.digest(version),
+            generation=generation,
+            before_version=before,
+        )
+        return self.notary.write(Kind.INTENT, PLACE, intent)
+
+    def live(self) -> str | None:
+        """The version that the registry's alias names, read from the database itself."""
+        connection = sqlite3.connect(self.folder / "mlflow.db")
+        found = connection.execute(
+            "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'", (MODEL,)
+        ).fetchone()
+        connection.close()
+        return None if found is None else str(found[0])
+
+    def entries(self) -> list[str]:
+        """The kinds of all entries, oldest first."""
+        with self.notary.ledger.view() as view:
+            return [sealed.entry.kind.value for sealed in view.find()]
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """With what still lies in its write-ahead log."""
+    with closing(sqlite3.connect(source)) as whole, closing(sqlite3.connect(target)) as copy:
+        whole.backup(copy)
+
+
+def open_desk(shelf: Shelf, folder: Path, history: str = "1 2 3") -> Desk:
+    """A desk whose ledger has papers for all versions and tells `history`: versions, `<` before a rollback."""
+    copy_database(shelf.folder / "mlflow.db", folder / "mlflow.db")
+    store = open_store(f"sqlite:///{folder / 'mlflow.db'}", "triage", folder / "artifacts")
+    key = make_key(folder / "ledger.key")
+    ledger = open_ledger(str(folder / "ledger.db"), write=True)
+    ledger.begin(key, "admin")
+    desk = Desk(folder, shelf, store, Notary(ledger, key))
+    words = history.split()
+    desk.write_papers(*dict.fromkeys(word.strip("<") for word in words))
+    for generation, word in enumerate(words, 1):
+        desk.moved(word.strip("<"), generation, kind=Kind.ROLLBACK if word.startswith("<") else Kind.APPLIED)
+    return desk
