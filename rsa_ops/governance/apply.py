@@ -2,7 +2,7 @@
 
 INTENT is written first, and refused unless everything that the plan rests on holds at that moment: that is the
 compare of compare-and-swap. Then, under the ledger's write lock and after a look that the intent is still open, the
-alias moves, is read back, and APPLIED (or ROLLBACK) is written. A registry takes no part in a ledger's transaction, so
+alias moves, is read back, and APPLIED (or ROLLBACK) is written. A registry takes no part in a ledger's transaction:
 after a crash the alias may be ahead of the ledger; the open intent says so, and `reconcile` ends it.
 """
 
