@@ -96,11 +96,11 @@ class PointerMoved(Value):
 class Papers(Value):
     """`papers` (subject `MODEL/VERSION`): the papers of a version, each by its SHA-256, and who signed its files.
 
-    `digest` is the adapter's, `base_digest` its base model's. `run` is the MLflow run whose artifact folder `papers`
-    holds them. `signature` is the digest of the OMS bundle (`papers/model.sig` there), `signer_public_key` the key
-    that checks it (base64 of DER SubjectPublicKeyInfo, P-256). `files` maps artifact paths of that run to digests:
-    the papers, and the records that the judgement stands on. Papers that are written again, for another
-    verdict on the same adapter, stand beside the older ones; the newest count.
+    `digest` is the adapter's, `base_digest` its base model's. `run` is the MLflow run that keeps them.
+    `signature` is the digest of the OMS bundle (`papers/model.sig` there), `signer_public_key` the key that checks
+    it (base64 of DER SubjectPublicKeyInfo, P-256). `files` maps artifact paths of that run to digests: the papers,
+    and the records that the judgement stands on. Papers that are written again, for another verdict on the
+    same adapter, stand beside the older ones; the newest count.
     """
 
     model: Name
