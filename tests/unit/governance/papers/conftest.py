@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rsa_ops.core.canonical import canonical_json
 from rsa_ops.core.digest import digest_bytes
 from rsa_ops.core.record import Record
 from rsa_ops.core.run_record import RunRecord
@@ -20,13 +21,14 @@ from rsa_ops.costs import CostConfig, default_book, total_cost
 from rsa_ops.files import digest_file, digest_folder
 from rsa_ops.gates.policy import NonInferiorityRule, Policy
 from rsa_ops.governance.checkpoint import make_checkpoint
-from rsa_ops.governance.entry import Draft, Kind, Role, Sealed
+from rsa_ops.governance.entry import Draft, Kind, Role, Sealed, pae
 from rsa_ops.governance.papers.bundle import Bundle, Parts, make_bundle
 from rsa_ops.governance.papers.dossier import Dossier, Source
 from rsa_ops.governance.papers.folder import SIGNATURE, make_papers
 from rsa_ops.governance.papers.model_key import ModelKey, model_key
 from rsa_ops.governance.papers.questions import CHECKPOINT
 from rsa_ops.governance.papers.signature import sign_folder
+from rsa_ops.governance.papers.story import PLAN_TYPE
 from rsa_ops.governance.payloads import Papers, PolicyLock, VerdictGiven
 
 from ...reporting.conftest import comparison_of, measured, sha
@@ -165,9 +167,14 @@ class Candidate:
     def bundle(self, **changes: Any) -> Bundle:
         return make_bundle(self.parts(**changes), self.kit.clock.now)
 
-    def record(self, kind: Kind, payload: Mapping[str, Any], by: str = "operator", subject: str = "") -> Sealed:
-        draft = Draft(kind=kind, subject=subject or f"{MODEL}@champion", payload=dict(payload))
+    def loose(self, kind: Kind, payload: Mapping[str, Any], by: str = "operator") -> Sealed:
+        """An entry of a kind that papers only read by its hashes."""
+        draft = Draft(kind=kind, subject=f"{MODEL}@champion", payload=dict(payload))
         return self.kit.ledger.append(draft, self.kit.key(by))
+
+
+def digest_of_plan(payload: Mapping[str, Any]) -> str:
+    return digest_bytes(pae(PLAN_TYPE, canonical_json(dict(payload))))
 
 
 def records_of(dossier: Dossier) -> dict[str, bytes]:

@@ -194,6 +194,13 @@ def test_only_p256_keys_sign_models(tmp_path: Path) -> None:
         load_model_public(make_key(tmp_path / "other").public.public_key)
 
 
+def raised(act: Callable[[], object]) -> str:
+    """All that a crash reporter would see of the error, locals of every frame included."""
+    with pytest.raises((UsageError, IntegrityError)) as caught:
+        act()
+    return "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+
+
 def test_the_secret_of_a_model_key_is_in_no_repr_bundle_exception_or_log(
     adapter: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,11 +216,7 @@ def test_the_secret_of_a_model_key_is_in_no_repr_bundle_exception_or_log(
     shown.append(base64.b64decode(json.loads(shown[-1])["dsseEnvelope"]["payload"]).decode())
     made.path.write_bytes(pem[: len(pem) // 2])  # damaged: what is raised must not quote it
     made.path.chmod(0o600)
-    for act in (lambda: load_model_key(made.path), lambda: sign_folder(adapter, made)):
-        with pytest.raises((UsageError, IntegrityError)) as caught:
-            act()
-        error = caught.value
-        shown.append("".join(traceback.TracebackException.from_exception(error, capture_locals=True).format()))
+    shown += [raised(lambda: load_model_key(made.path)), raised(lambda: sign_folder(adapter, made))]
     shown.append(caplog.text)
     assert [secret for secret in secrets for text in shown if secret in text] == []
 
