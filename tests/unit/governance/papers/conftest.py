@@ -1,8 +1,7 @@
-"""A candidate as a run leaves it: an adapter folder, its records, a ledger with lock and verdict, and its papers."""
+"""A candidate as a run leaves it: an adapter folder, its records, a ledger with lock and verdict, its papers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -13,7 +12,7 @@ import pytest
 
 from rsa_ops.core.canonical import canonical_json
 from rsa_ops.core.digest import digest_bytes
-from rsa_ops.core.record import Record
+from rsa_ops.core.record import Record, Value
 from rsa_ops.core.run_record import RunRecord
 from rsa_ops.core.validation import SplitInfo, Validation
 from rsa_ops.core.verdict import Outcome, Ruling, Verdict
@@ -21,7 +20,8 @@ from rsa_ops.costs import CostConfig, default_book, total_cost
 from rsa_ops.files import digest_file, digest_folder
 from rsa_ops.gates.policy import NonInferiorityRule, Policy
 from rsa_ops.governance.checkpoint import make_checkpoint
-from rsa_ops.governance.entry import Draft, Kind, Role, Sealed, pae
+from rsa_ops.governance.entry import Kind, Role, Sealed, pae, to_base64
+from rsa_ops.governance.keys import FileKey
 from rsa_ops.governance.papers.bundle import Bundle, Parts, make_bundle
 from rsa_ops.governance.papers.dossier import Dossier, Source
 from rsa_ops.governance.papers.folder import SIGNATURE, make_papers
@@ -29,7 +29,7 @@ from rsa_ops.governance.papers.model_key import ModelKey, model_key
 from rsa_ops.governance.papers.questions import CHECKPOINT
 from rsa_ops.governance.papers.signature import sign_folder
 from rsa_ops.governance.papers.story import PLAN_TYPE
-from rsa_ops.governance.payloads import Papers, PolicyLock, VerdictGiven
+from rsa_ops.governance.payloads import Generation, Papers, Plan, PolicyLock, VerdictGiven
 
 from ...reporting.conftest import comparison_of, measured, sha
 from ..conftest import Kit, begun
@@ -120,7 +120,9 @@ def a_dossier(adapter: Path, verdict: Verdict | None = None) -> Dossier:
         ),
         measurements=measurements,
         comparison=comparison_of(("accuracy", "macro_f1")),
-        tco=total_cost(every, dict.fromkeys(("rsa", "lora", "full"), 34.5), default_book(), config, date(2026, 11, 24)),
+        tco=total_cost(
+            every, dict.fromkeys(("rsa", "lora", "full"), 34.5), default_book(), config, date(2026, 11, 24)
+        ),
         verdict=verdict or a_verdict(digest),
         verdict_entry=sha("6"),
         judged_at="2026-03-01T12:00:00.000001Z",
@@ -167,14 +169,32 @@ class Candidate:
     def bundle(self, **changes: Any) -> Bundle:
         return make_bundle(self.parts(**changes), self.kit.clock.now)
 
-    def loose(self, kind: Kind, payload: Mapping[str, Any], by: str = "operator") -> Sealed:
-        """An entry of a kind that papers only read by its hashes."""
-        draft = Draft(kind=kind, subject=f"{MODEL}@champion", payload=dict(payload))
-        return self.kit.ledger.append(draft, self.kit.key(by))
+    def write(self, kind: Kind, payload: Value, by: str = "operator") -> Sealed:
+        return self.kit.write(kind, f"{MODEL}@champion", payload, by)
+
+    def plan(self, verdict: Sealed) -> Plan:
+        return Plan(
+            model=MODEL,
+            alias="champion",
+            version="3",
+            digest=self.papers.digest,
+            expected=Generation(generation=0, version=None, digest=None),
+            verdict=verdict.hash,
+            papers=self.sealed.hash,
+            approvals=1,
+            expires="2026-04-01T00:00:00.000000Z",
+            requester=self.kit.key("operator").public.key,
+            reason="the verdict says so",
+            nonce="0" * 32,
+        )
 
 
-def digest_of_plan(payload: Mapping[str, Any]) -> str:
-    return digest_bytes(pae(PLAN_TYPE, canonical_json(dict(payload))))
+def digest_of_plan(plan: Plan) -> str:
+    return digest_bytes(pae(PLAN_TYPE, canonical_json(plan.model_dump(mode="json"))))
+
+
+def signed_plan(plan: Plan, key: FileKey) -> str:
+    return to_base64(key.sign(pae(PLAN_TYPE, canonical_json(plan.model_dump(mode="json")))))
 
 
 def records_of(dossier: Dossier) -> dict[str, bytes]:

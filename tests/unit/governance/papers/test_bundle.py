@@ -18,7 +18,7 @@ from rsa_ops.core.digest import digest_bytes
 from rsa_ops.core.verdict import Outcome
 from rsa_ops.errors import IntegrityError, MissingError
 from rsa_ops.governance.checkpoint import Checkpoint, make_checkpoint
-from rsa_ops.governance.entry import Kind, pae
+from rsa_ops.governance.entry import Kind, Sealed
 from rsa_ops.governance.papers import folder as paper
 from rsa_ops.governance.papers.bundle import Bundle, make_bundle, open_bundle
 from rsa_ops.governance.papers.check import check_bundle
@@ -35,10 +35,10 @@ from rsa_ops.governance.papers.questions import (
     WHAT,
 )
 from rsa_ops.governance.papers.signature import sign_folder
-from rsa_ops.governance.papers.story import tell
-from rsa_ops.governance.payloads import PointerMoved
+from rsa_ops.governance.papers.story import read_entries, tell
+from rsa_ops.governance.payloads import Approval, BreakGlass, Intent, PointerMoved, Ratified, Waiver
 
-from .conftest import MODEL, Candidate, a_candidate, a_verdict, digest_of_plan, judged
+from .conftest import MODEL, Candidate, a_candidate, a_verdict, digest_of_plan, judged, signed_plan
 
 Members = dict[str, bytes]
 
@@ -52,11 +52,40 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Candidate, Bundle]:
 
 
 def promoted(made: Candidate) -> None:
-    plan = {"model": MODEL, "version": "3", "expires": "2026-04-01T00:00:00.000000Z"}
-    made.loose(Kind.PLAN, plan)
-    made.loose(Kind.APPROVAL, {"plan": digest_of_plan(plan), "signature": "x"}, by="approver")
-    moved = PointerMoved(model=MODEL, alias="champion", version="3", digest=made.papers.digest, generation=1)
-    made.kit.write(Kind.APPLIED, f"{MODEL}@champion", moved)
+    plan = made.plan(given(made))
+    made.write(Kind.PLAN, plan)
+    approval = Approval(plan=digest_of_plan(plan), signature=signed_plan(plan, made.kit.key("approver")))
+    made.write(Kind.APPROVAL, approval, by="approver")
+    intent = made.write(
+        Kind.INTENT,
+        Intent(
+            plan=digest_of_plan(plan),
+            action="promote",
+            model=MODEL,
+            alias="champion",
+            version="3",
+            digest=made.papers.digest,
+            generation=1,
+            before_version=None,
+        ),
+    )
+    made.write(Kind.APPLIED, move(made, "3", 1, intent=intent.hash))
+
+
+def given(made: Candidate) -> Sealed:
+    return next(e for e in tell(entries_of(made), MODEL, "3").entries if e.entry.kind is Kind.VERDICT)
+
+
+def move(made: Candidate, version: str, generation: int, **changes: str) -> PointerMoved:
+    digest = made.papers.digest if version == "3" else digest_bytes(version.encode())
+    return PointerMoved(
+        model=MODEL,
+        alias=changes.pop("alias", "champion"),
+        version=version,
+        digest=digest,
+        generation=generation,
+        **changes,
+    )
 
 
 def rezipped(members: Members) -> bytes:
@@ -90,7 +119,9 @@ def test_a_bundle_holds_papers_records_ledger_keys_and_index(whole: tuple[Candid
     assert [key.name for key in report.keys] == ["admin", "operator", "approver"]
 
 
-def test_equal_evidence_gives_equal_bytes_also_later_and_elsewhere(whole: tuple[Candidate, Bundle], tmp_path) -> None:
+def test_equal_evidence_gives_equal_bytes_also_later_and_elsewhere(
+    whole: tuple[Candidate, Bundle], tmp_path
+) -> None:
     made, bundle = whole
     parts = made.parts(checkpoints={n: d for n, d in open_bundle(bundle.data).items() if "checkpoint" in n})
     later = made.kit.clock.now.replace(year=2027)
@@ -109,44 +140,40 @@ def test_entries_about_other_things_do_not_change_a_bundle(tmp_path: Path) -> No
     assert after.data == before.data
 
 
-def test_the_story_has_lock_verdict_papers_plan_approval_and_move(whole: tuple[Candidate, Bundle]) -> None:
+def test_the_story_has_lock_verdict_papers_plan_approval_intent_and_move(whole: tuple[Candidate, Bundle]) -> None:
     _, bundle = whole
     told = [entry["entry"]["kind"] for entry in json.loads(open_bundle(bundle.data)[DECISIONS])["entries"]]
-    assert told == ["policy-lock", "verdict", "papers", "plan", "approval", "applied"]
+    assert told == ["policy-lock", "verdict", "papers", "plan", "approval", "intent", "applied"]
 
 
 def test_the_story_goes_on_when_the_alias_moves_away_and_back(tmp_path: Path) -> None:
     made = a_candidate(tmp_path)
-    promoted(made)
-    for version, generation, kind in (("4", 2, Kind.APPLIED), ("3", 3, Kind.ROLLBACK)):
-        digest = made.papers.digest if version == "3" else digest_bytes(b"4")
-        moved = PointerMoved(
-            model=MODEL, alias="champion", version=version, digest=digest, generation=generation
-        )
-        made.kit.write(kind, f"{MODEL}@champion", moved)
-    other = PointerMoved(model=MODEL, alias="shadow", version="9", digest=digest_bytes(b"9"), generation=1)
-    made.kit.write(Kind.APPLIED, f"{MODEL}@shadow", other)
-    entries = made.bundle().verified.walk.entries
-    told = json.loads(open_bundle(made.bundle().data)[DECISIONS])["entries"]
+    made.write(Kind.APPLIED, move(made, "3", 1))
+    made.write(Kind.APPLIED, move(made, "4", 2))
+    made.write(Kind.ROLLBACK, move(made, "3", 3))
+    made.kit.write(Kind.APPLIED, f"{MODEL}@shadow", move(made, "9", 1, alias="shadow"))
+    bundle = made.bundle()
+    told = json.loads(open_bundle(bundle.data)[DECISIONS])["entries"]
     assert [entry["entry"]["payload"].get("generation") for entry in told[-3:]] == [1, 2, 3]
-    assert entries == told[-1]["entry"]["sequence"] + 1  # the move of the other alias is not in it
+    assert bundle.index.entries == told[-1]["entry"]["sequence"] + 1  # the move of the other alias is not in it
 
 
 def test_what_answers_to_a_told_entry_is_told(tmp_path: Path) -> None:
     made = a_candidate(tmp_path)
-    given = next(e for e in tell(entries_of(made), MODEL, "3").entries if e.entry.kind is Kind.VERDICT)
-    waiver = made.loose(Kind.WAIVER, {"verdict": given.hash, "reason": "urgent"}, by="approver")
-    made.loose(Kind.WAIVER, {"verdict": digest_bytes(b"another"), "reason": "urgent"}, by="approver")
-    glass = made.loose(Kind.BREAK_GLASS, {"model": MODEL, "version": "3", "reason": "urgent"})
-    made.loose(Kind.RATIFIED, {"entry": glass.hash, "reason": "seen"}, by="approver")
-    told = tell(entries_of(made), MODEL, "3").entries
-    assert [e.entry.kind for e in told[-3:]] == [Kind.WAIVER, Kind.BREAK_GLASS, Kind.RATIFIED]
-    assert told[-3].hash == waiver.hash
+    plan = made.plan(given(made))
+    until = {"reason": "urgent", "expires": "2026-04-01T00:00:00.000000Z"}
+    made.write(Kind.WAIVER, Waiver(verdict=given(made).hash, rules="all", **until), by="approver")
+    made.write(Kind.WAIVER, Waiver(verdict=digest_bytes(b"another"), rules="all", **until), by="approver")
+    made.write(Kind.PLAN, plan)
+    glass = made.write(Kind.BREAK_GLASS, BreakGlass(plan=digest_of_plan(plan), **until))
+    made.write(Kind.BREAK_GLASS, BreakGlass(plan=digest_bytes(b"another"), **until))
+    made.write(Kind.RATIFIED, Ratified(entry=glass.hash, reason="seen"), by="approver")
+    told = [sealed.entry.kind for sealed in tell(entries_of(made), MODEL, "3").entries]
+    assert told[-4:] == [Kind.WAIVER, Kind.PLAN, Kind.BREAK_GLASS, Kind.RATIFIED]
+    assert (told.count(Kind.WAIVER), told.count(Kind.BREAK_GLASS)) == (1, 1)
 
 
-def entries_of(made: Candidate):
-    from rsa_ops.governance.papers.story import read_entries
-
+def entries_of(made: Candidate) -> tuple[Sealed, ...]:
     return read_entries(made.kit.ledger.rows())
 
 
@@ -223,9 +250,7 @@ def fitted(members: Members) -> Members:
     ],
     ids=["deleted", "moved", "edited", "signature", "forked"],
 )
-def test_a_changed_ledger_is_found(
-    whole: tuple[Candidate, Bundle], change: Callable[[list[str]], object]
-) -> None:
+def test_a_changed_ledger_is_found(whole: tuple[Candidate, Bundle], change: Callable[[list[str]], object]) -> None:
     made, bundle = whole
     members = open_bundle(bundle.data)
     lines = members[ENTRIES].decode().splitlines(keepends=True)
@@ -246,7 +271,9 @@ def test_a_ledger_cut_before_its_checkpoint_is_found(whole: tuple[Candidate, Bun
     assert open_bundle(shorter.data)[ENTRIES] == cut
     assert "behind the bundle's last" in checked(made, shorter.data, head).not_checked[-1]
     with pytest.raises(IntegrityError, match="truncated"):
-        make_bundle(replace(parts, checkpoints={"ledger/checkpoint-1.json": head.to_json().encode()}), made.kit.clock.now)
+        make_bundle(
+            replace(parts, checkpoints={"ledger/checkpoint-1.json": head.to_json().encode()}), made.kit.clock.now
+        )
 
 
 def test_a_bundle_written_anew_with_other_keys_is_told_by_a_checkpoint_from_elsewhere(
@@ -362,9 +389,8 @@ def test_a_promoting_outcome_is_no_condition_for_papers(tmp_path: Path) -> None:
     assert [e.entry.payload["outcome"] for e in told if e.entry.kind is Kind.VERDICT] == ["promote", "reject"]
 
 
-def test_the_digest_of_a_plan_is_that_of_its_dsse_bytes() -> None:
-    plan = {"model": MODEL, "version": "3"}
-    body = canonical_json(plan)
-    kind = b"application/vnd.rsa-ops.promotion-plan.v1+json"
-    by_hand = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(body), body)
-    assert digest_of_plan(plan) == digest_bytes(by_hand) == digest_bytes(pae(kind.decode(), body))
+def test_the_digest_of_a_plan_is_that_of_its_dsse_bytes(whole: tuple[Candidate, Bundle]) -> None:
+    made, _ = whole
+    plan = made.plan(given(made))
+    body, kind = canonical_json(plan.model_dump(mode="json")), b"application/vnd.rsa-ops.promotion-plan.v1+json"
+    assert digest_of_plan(plan) == digest_bytes(b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(body), body))

@@ -56,7 +56,9 @@ def holder(made: Candidate, name: str = "operator") -> Holder:
 @pytest.mark.parametrize("name", paper.ATTESTATIONS)
 def test_securesystemslib_verifies_every_attestation(made: Candidate, name: str) -> None:
     envelope = Envelope.from_dict(json.loads(made.documents[name]))
-    assert list(envelope.verify([library_key(made.kit.key("operator"))], 1)) == [made.kit.key("operator").public.key]
+    assert list(envelope.verify([library_key(made.kit.key("operator"))], 1)) == [
+        made.kit.key("operator").public.key
+    ]
     with pytest.raises(VerificationError):
         envelope.verify([library_key(made.kit.key("approver"))], 1)
     envelope.payload = envelope.payload.replace(b"Statement/v1", b"Statement/v2")
@@ -218,9 +220,7 @@ def test_what_nobody_has_stated_is_said_to_be_unstated(made: Candidate) -> None:
     dossier = replace(made.dossier, base_licence=None, validation=validation)
     text = card(dossier)
     assert text.count("not stated") == 4  # two licences, and two limits that follow
-    assert "licenses" not in next(
-        part for part in json.loads(bom(dossier))["components"] if part["type"] == "data"
-    )
+    assert "licenses" not in next(part for part in json.loads(bom(dossier))["components"] if part["type"] == "data")
 
 
 def test_equal_records_give_equal_papers(made: Candidate) -> None:

@@ -20,7 +20,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from rsa_ops.errors import IntegrityError, MissingError, UsageError
 from rsa_ops.files import digest_folder
 from rsa_ops.governance.keys import make_key, public_path
-from rsa_ops.governance.papers.model_key import ModelKey, load_model_key, load_model_public, model_key, model_key_path
+from rsa_ops.governance.papers.model_key import (
+    ModelKey,
+    load_model_key,
+    load_model_public,
+    model_key,
+    model_key_path,
+)
 from rsa_ops.governance.papers.signature import files_digest, sign_folder, signed_files, verify_signature
 
 from .conftest import an_adapter
@@ -98,7 +104,9 @@ def test_a_signature_by_another_key_is_refused(adapter: Path, tmp_path: Path, bu
     with pytest.raises(IntegrityError, match="another key"):
         verify_signature(adapter, bundle, other.public_key)
     found = json.loads(sign_folder(adapter, other))
-    found["verificationMaterial"] = json.loads(bundle)["verificationMaterial"]  # it says that it is by the right key
+    found["verificationMaterial"] = json.loads(bundle)[
+        "verificationMaterial"
+    ]  # it says that it is by the right key
     with pytest.raises(IntegrityError, match="not by the key"):
         verify_signature(adapter, json.dumps(found).encode(), key.public_key)
 
