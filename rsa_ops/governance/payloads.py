@@ -198,6 +198,26 @@ class PointerMoved(Value):
     intent: Digest | None = None
 
 
+class Papers(Value):
+    """`papers` (subject `MODEL/VERSION`): the papers of a version, each by its SHA-256, and who signed its files.
+
+    `digest` is the adapter's, `base_digest` its base model's. `run` is the MLflow run that keeps them.
+    `signature` is the digest of the OMS bundle (`papers/model.sig` there), `signer_public_key` the key that checks
+    it (base64 of DER SubjectPublicKeyInfo, P-256). `files` maps artifact paths of that run to digests: the papers,
+    and the records that the judgement stands on. Papers that are written again, for another verdict on the
+    same adapter, stand beside the older ones; the newest count.
+    """
+
+    model: Name
+    version: Name
+    digest: Digest
+    base_digest: Digest
+    run: Name
+    signature: Digest
+    signer_public_key: str
+    files: dict[str, Digest]
+
+
 PAYLOADS: dict[Kind, type[Value]] = {
     Kind.GENESIS: Genesis,
     Kind.KEY_ADDED: KeyGrant,
@@ -205,6 +225,7 @@ PAYLOADS: dict[Kind, type[Value]] = {
     Kind.CLOCK_SET: ClockSet,
     Kind.POLICY_LOCK: PolicyLock,
     Kind.VERDICT: VerdictGiven,
+    Kind.PAPERS: Papers,
     Kind.PLAN: Plan,
     Kind.APPROVAL: Approval,
     Kind.INTENT: Intent,

@@ -83,11 +83,15 @@ def signing_key(address: str, key: Path | None) -> FileKey:
     Raises:
         MissingError: neither is there. UsageError: others may read it.
     """
-    file = database_file(ledger_url(address))
-    beside_it = None if file is None else local_key(file)
+    beside_it = _beside(address)
     if key is None and (beside_it is None or not beside_it.is_file()):
         raise MissingError("no key to sign with", hint="Give --key FILE, or set RSA_OPS_KEY.")
     return load_key(key or beside_it or Path())
+
+
+def _beside(address: str) -> Path | None:
+    file = database_file(ledger_url(address))
+    return None if file is None else local_key(file)
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def open_writer(address: str | None, key: Path | None) -> Iterator[Notary]:
     place = address or default_address()
     open_ledger(place, write=False).close()  # refuses a file that is not there, which writing would make
     with closing(open_ledger(place, write=True)) as ledger:
-        yield Notary(ledger, signing_key(place, key))
+        yield Notary(ledger, signing_key(place, key), key or _beside(place))
 
 
 def full_key(notary: Notary, beginning: str) -> Digest:
