@@ -1,8 +1,8 @@
 """Keys: made, kept in a file that nobody else can read, and used to sign; never shown.
 
 Ed25519 (RFC 8032) as `cryptography` has it. A private key is a PKCS #8 PEM file with mode 0600 (`key_file`), a
-public key a small JSON record beside it. The id of a key is the SHA-256 of its public key's DER SubjectPublicKeyInfo, so that
-`openssl pkey -pubin -outform DER | sha256sum` gives it too.
+public key a small JSON record beside it. The id of a key is the SHA-256 of its public key's DER
+SubjectPublicKeyInfo, so that `openssl pkey -pubin -outform DER | sha256sum` gives it too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What must come before what: a policy lock before the verdict that it binds, one generation after another.
+"""What must come before what: a lock before its verdict, a plan before its intent, one generation after another.
 
 A verdict names the lock by its hash, and nobody can know the hash of an entry before it is written; so the order of
 the two is held by the hash function and not by a clock.
@@ -13,6 +13,8 @@ from rsa_ops.core.verdict import Outcome
 from rsa_ops.governance.entry import Entry
 from rsa_ops.governance.finding import Fault, Flaw, Note
 from rsa_ops.governance.payloads import ClockSet, PointerMoved, PolicyLock, VerdictGiven
+from rsa_ops.governance.promotions import Judged, Promotions, Word
+from rsa_ops.governance.refusals import Moment, refusal
 
 
 @dataclass(frozen=True)
@@ -28,35 +30,55 @@ class Order:
     """What the entries so far have fixed.
 
     `pointers` is keyed by (model, alias), `versions` by (model, version) and holds every version that an alias
-    ever named. `notes` is what is in order and still worth knowing.
+    ever named. `promotions` is what has been planned, approved and begun. `notes` is what is in order and still
+    worth knowing.
     """
 
     pointers: dict[tuple[str, str], Pointer] = field(default_factory=dict)
     versions: dict[tuple[str, str], Pointer] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    promotions: Promotions = field(default_factory=Promotions)
     _locks: dict[str, tuple[Digest, PolicyLock]] = field(default_factory=dict)  # by run; the first one counts
     _opened: dict[tuple[str, Digest], dict[Digest, int]] = field(default_factory=dict)
 
-    def fault(self, entry: Entry, name: Digest, payload: object) -> Fault | None:
-        """Why the entry (its hash is `name`) may not stand here, or None; and remember it."""
+    def fault(self, entry: Entry, name: Digest, payload: object, moment: Moment) -> Fault | None:
+        """Why the entry (its hash is `name`) may not stand here, or None; and remember it.
+
+        `moment` is when it was written, and who might write then.
+        """
         match payload:
             case PolicyLock():
                 self._locks.setdefault(entry.subject, (name, payload))
                 policies = self._opened.setdefault((payload.pipeline, payload.test_digest), {})
                 policies.setdefault(payload.policy_digest, entry.sequence)
             case VerdictGiven():
-                return self._verdict(entry, payload)
-            case PointerMoved():
-                return self._moved(entry, payload)
+                return self._verdict(entry, name, payload)
             case ClockSet():
                 text = f"an administrator let the clock go back: {payload.reason}"
                 self.notes.append(Note(sequence=entry.sequence, text=text))
+            case _:
+                return self._promotion(entry, name, payload, moment)
         return None
 
-    def _verdict(self, entry: Entry, verdict: VerdictGiven) -> Fault | None:
-        name, lock = self._locks.get(entry.subject, (None, None))
-        if lock is None or name != verdict.lock:
+    def _promotion(self, entry: Entry, name: Digest, payload: object, moment: Moment) -> Fault | None:
+        if isinstance(payload, PointerMoved) and (fault := self._moved(payload)) is not None:
+            return fault
+        word = Word(entry.kind, entry.subject, entry.key, payload)
+        refused = refusal(self.promotions, word, moment)
+        if refused is not None:
+            return Fault(Flaw.WRONG_ORDER, refused.message)
+        self.promotions.remember(word, name, entry.sequence)
+        if isinstance(payload, PointerMoved):
+            pointer = Pointer(payload, entry.sequence)
+            self.versions.setdefault((payload.model, payload.version), pointer)
+            self.pointers[payload.model, payload.alias] = pointer
+        return None
+
+    def _verdict(self, entry: Entry, name: Digest, verdict: VerdictGiven) -> Fault | None:
+        lock_name, lock = self._locks.get(entry.subject, (None, None))
+        if lock is None or lock_name != verdict.lock:
             return Fault(Flaw.WRONG_ORDER, f"{short(verdict.lock)} is not the policy lock that this run began with")
+        self.promotions.judge(name, Judged(verdict, lock.approvals, entry.subject))
         if verdict.outcome is Outcome.ERROR:
             return None  # another policy or test set than the locked one may be what the error is about
         for what in ("pipeline", "policy_digest", "test_digest"):
@@ -77,24 +99,22 @@ class Order:
             text = f"promotes on a test set that was opened under another policy as well (entries {listed})"
             self.notes.append(Note(sequence=entry.sequence, text=text))
 
-    def _moved(self, entry: Entry, moved: PointerMoved) -> Fault | None:
-        place = (moved.model, moved.alias)
-        before = self.pointers.get(place)
+    def _moved(self, moved: PointerMoved) -> Fault | None:
+        """One generation after another, and no version with two digests."""
+        before = self.pointers.get((moved.model, moved.alias))
         generation = 0 if before is None else before.moved.generation
         if moved.generation != generation + 1:
             return Fault(
                 Flaw.WRONG_ORDER,
                 f"generation {moved.generation} of {moved.alias} of {moved.model} after generation {generation}",
             )
-        pointer = Pointer(moved, entry.sequence)
-        known = self.versions.setdefault((moved.model, moved.version), pointer)
-        if known.moved.digest != moved.digest:
+        known = self.versions.get((moved.model, moved.version))
+        if known is not None and known.moved.digest != moved.digest:
             return Fault(
                 Flaw.BAD_PAYLOAD,
                 f"version {moved.version} of {moved.model} is {short(moved.digest)} here, "
                 f"and {short(known.moved.digest)} in entry {known.sequence}",
             )
-        self.pointers[place] = pointer
         return None
 
 

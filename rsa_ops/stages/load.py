@@ -20,6 +20,7 @@ from rsa_ops.evaluation.benchmark import PROBE
 from rsa_ops.files import digest_file
 from rsa_ops.gates.policy import CHAMPION
 from rsa_ops.governance.checkpoint import read_checkpoint
+from rsa_ops.governance.papers.folder import SIGNATURE
 from rsa_ops.governance.papers.signature import verify_signature
 from rsa_ops.governance.payloads import Papers
 from rsa_ops.governance.store import Ledger, open_ledger, utc_now
@@ -33,8 +34,6 @@ from rsa_ops.tracking.judged import judged_answers
 from rsa_ops.tracking.registry import fetch_adapter
 from rsa_ops.tracking.runs import fetch_files
 from rsa_ops.tracking.store import Store, find_store
-
-BUNDLE = "papers/model.sig"
 
 
 def load_champion(
@@ -91,7 +90,7 @@ def signature_check(store: Store, target: Target, scratch: Path) -> Check:
     papers = target.papers
 
     def look(folder: Path) -> str:
-        bundle = fetch_files(store, papers.run, BUNDLE, scratch / "signature")
+        bundle = fetch_files(store, papers.run, SIGNATURE, scratch / "signature")
         found = digest_file(bundle)
         if found != papers.signature:
             raise IntegrityError(

@@ -15,6 +15,7 @@ from rsa_ops.evaluation.benchmark import PROBE
 from rsa_ops.gates.policy import CHAMPION
 from rsa_ops.stages.benchmark import Scored
 from rsa_ops.stages.champion import model_name, released
+from rsa_ops.stages.papers import write_papers
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.train import Trained, train_log
 from rsa_ops.tracking.context import source_tags
@@ -44,6 +45,7 @@ def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tup
         model.measurements.artifact_digest,
         _tags(run, model, verdict),
     )
+    write_papers(run, version, model, verdict)
     if "rsa.verified" not in version.tags:
         run.progress.note(f"loading {version.name} version {version.version} in a fresh process, to ask it again")
         _verify_in_fresh_process(run, version, scores)

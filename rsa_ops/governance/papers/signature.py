@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from rsa_ops.core.digest import Digest, digest_bytes, digest_parts
 from rsa_ops.errors import IntegrityError, MissingError
 from rsa_ops.governance.entry import from_base64, pae
-from rsa_ops.governance.papers.model_key import ModelKey, load_model_public, public_pem
+from rsa_ops.governance.papers.model_key import ModelKey, load_model_key, load_model_public, public_pem
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 _PREDICATE = "https://model_signing/signature/v1.0"
@@ -37,6 +37,8 @@ def sign_folder(folder: Path, key: ModelKey) -> bytes:
     from model_signing import signing
 
     _require_files(folder)
+    if load_model_key(key.path).public_key != key.public_key:  # also: it is readable by its owner only, and a key
+        raise IntegrityError(f"{key.path} holds another key than before", hint="Somebody exchanged the file.")
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "model.sig"
         config = signing.Config().use_elliptic_key_signer(private_key=key.path).set_hashing_config(_all_files())
