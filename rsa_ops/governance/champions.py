@@ -49,7 +49,7 @@ def rolled_back(moves: Sequence[Move]) -> dict[Digest, Move]:
 
 
 def last_good(moves: Sequence[Move], version: str | None = None) -> Move:
-    """The newest generation to go back to: good, and another adapter than the one that stands (the last of `moves`).
+    """The newest generation to go back to: good, and of another adapter than the last of `moves`, which stands.
 
     `version` asks for one version instead of the newest.
 

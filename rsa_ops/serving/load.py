@@ -1,4 +1,4 @@
-"""A fetched adapter folder becomes a model that answers, or is refused; it fails closed, and nothing goes around it.
+"""A fetched adapter folder becomes a model that answers, or is refused: it fails closed, and has no way around.
 
 Only safetensors are read. No pickle is opened, no code of a model is run, and an adapter that changes nothing
 against its base is refused, because it would be the base under another name.

@@ -23,7 +23,7 @@ from rsa_ops.governance.verify import Verified, verify_rows
 from rsa_ops.governance.view import Row, View
 from rsa_ops.stages.ledger import default_address
 from rsa_ops.tracking.registry import read_registry
-from rsa_ops.tracking.store import Store, local_database, open_store
+from rsa_ops.tracking.store import Store, find_store
 
 
 @dataclass(frozen=True)
@@ -137,15 +137,12 @@ def _disagreements(verified: Verified, uri: str) -> tuple[Finding, ...]:
 
 
 def reading_store(uri: str) -> Store:
-    """A store that is there already, to read from.
+    """A store that is there already, to read from; nothing is created in it.
 
     Raises:
         MissingError: there is none.
     """
-    local = local_database(uri)
-    if local is not None and not local.is_file():
-        raise MissingError(f"there is no MLflow store at {local}", hint="Give --store URI.")
-    return open_store(uri, "rsa-ops", Path("artifacts"))
+    return find_store(uri)
 
 
 def _checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: str | None) -> tuple[str, ...]:

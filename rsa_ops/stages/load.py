@@ -22,18 +22,17 @@ from rsa_ops.gates.policy import CHAMPION
 from rsa_ops.governance.checkpoint import read_checkpoint
 from rsa_ops.governance.papers.folder import SIGNATURE
 from rsa_ops.governance.papers.signature import verify_signature
-from rsa_ops.governance.payloads import Papers
 from rsa_ops.governance.store import Ledger, open_ledger, utc_now
 from rsa_ops.governance.verify import verify_rows
 from rsa_ops.serving.checks import Check
 from rsa_ops.serving.load import Served, load_checked
 from rsa_ops.serving.trial import Probe
 from rsa_ops.stages.ledger import default_address
-from rsa_ops.stages.resolve import Target, resolve, store_uri
-from rsa_ops.tracking.judged import judged_answers
+from rsa_ops.stages.resolve import Target, resolve, standing_store
+from rsa_ops.tracking.judged import judged_answers, read_judged
 from rsa_ops.tracking.registry import fetch_adapter
 from rsa_ops.tracking.runs import fetch_files
-from rsa_ops.tracking.store import Store, find_store
+from rsa_ops.tracking.store import Store
 
 
 def load_champion(
@@ -57,7 +56,7 @@ def load_champion(
         is gone, or the version has no papers.
     """
     address = ledger or default_address()
-    found = find_store(store_uri(store, address))
+    found = standing_store(address, store)
     with closing(open_ledger(address, write=False)) as opened:
         if checkpoint is not None:
             _verify_whole(opened, checkpoint)
@@ -109,20 +108,18 @@ def judged_probe(store: Store, target: Target, scratch: Path) -> Probe:
     Raises:
         MissingError: MLflow has none. IntegrityError: other bytes than the papers name.
     """
-    judged = judged_answers(store, target.version, PROBE, scratch / "probe")
-    named = _named(target.papers)
-    found = digest_file(judged.file)
-    if named is not None and found != named:
+    named = next((name for name in target.papers.files if Path(name).name == PROBE), None)
+    if named is None:
+        judged = judged_answers(store, target.version, PROBE, scratch / "probe")
+        return Probe(texts=judged.texts, outputs=judged.outputs, source=f"run {judged.run}, as MLflow has them")
+    file = fetch_files(store, target.papers.run, named, scratch / "probe")
+    if digest_file(file) != target.papers.files[named]:
         raise IntegrityError(
-            f"the judged answers of run {judged.run} are {short(found)}, the papers name {short(named)}",
+            f"the judged answers of run {target.papers.run} are not those that the papers name",
             hint="They were changed after the papers were written.",
         )
-    kept = "named by its papers" if named is not None else "as MLflow has them"
-    return Probe(texts=judged.texts, outputs=judged.outputs, source=f"run {judged.run}, {kept}")
-
-
-def _named(papers: Papers) -> str | None:
-    return next((digest for name, digest in papers.files.items() if Path(name).name == PROBE), None)
+    judged = read_judged(file, target.papers.run)
+    return Probe(texts=judged.texts, outputs=judged.outputs, source=f"run {judged.run}, named by its papers")
 
 
 def _sample(store: Store, target: Target, scratch: Path) -> tuple[str, ...]:

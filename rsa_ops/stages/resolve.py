@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from rsa_ops.core.digest import short
 from rsa_ops.errors import ConflictError, IntegrityError, MissingError
-from rsa_ops.governance.database import database_file, ledger_url
 from rsa_ops.governance.entry import Kind, Sealed
 from rsa_ops.governance.payloads import Intent, Papers, PointerMoved, payload_as
 from rsa_ops.governance.pointer import MOVES, open_intent, subject_of
 from rsa_ops.governance.trust import Trust
 from rsa_ops.governance.view import View
 from rsa_ops.serving.resolved import Resolved
-from rsa_ops.tracking.registry import Version, by_alias, find_version
-from rsa_ops.tracking.store import Store
+from rsa_ops.stages.audit import known_store
+from rsa_ops.tracking.registry import Version, by_alias, by_number
+from rsa_ops.tracking.store import Store, find_store
 
 
 @dataclass(frozen=True)
@@ -27,19 +26,16 @@ class Target:
     papers: Papers
 
 
-def store_uri(named: str | None, ledger: str) -> str:
-    """The MLflow store that a ledger is the truth of: as named, from the environment, or beside the ledger.
+def standing_store(address: str, named: str | None) -> Store:
+    """The MLflow store that the ledger at `address` is the truth of: as named, from the environment, or beside it.
 
     Raises:
-        MissingError: none is known.
+        MissingError: none is known, or it is not there.
     """
-    uri = named or os.environ.get("MLFLOW_TRACKING_URI")
-    file = database_file(ledger_url(ledger))
-    if uri is None and file is not None and (beside := file.with_name("mlflow.db")).is_file():
-        uri = f"sqlite:///{beside}"
+    uri = known_store(address, named)
     if uri is None:
         raise MissingError("no MLflow store is known", hint="Give --store URI, or set MLFLOW_TRACKING_URI.")
-    return uri
+    return find_store(uri)
 
 
 def resolve(view: View, store: Store, model: str, alias: str) -> Target:
@@ -106,7 +102,7 @@ def target_of(view: View, trust: Trust, store: Store, pointer: Sealed) -> Target
     moved = payload_as(pointer.entry, PointerMoved)
     sealed = _papers(view, trust, moved)
     papers = payload_as(sealed.entry, Papers)
-    version = find_version(store, moved.model, moved.version)
+    version = by_number(store, moved.model, moved.version)
     if version is None:
         raise MissingError(
             f"version {moved.version} of {moved.model} is not in the registry any more",

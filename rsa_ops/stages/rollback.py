@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsa_ops.errors import ConflictError, IntegrityError, RsaOpsError, UsageError
+from rsa_ops.governance.apply import At, carry_out, nowhere
 from rsa_ops.governance.champions import Move, good_versions, last_good
-from rsa_ops.governance.payloads import PointerMoved
+from rsa_ops.governance.desk import Desk, open_desk
+from rsa_ops.governance.notary import Notary
+from rsa_ops.governance.payloads import Intent, PointerMoved
 from rsa_ops.governance.pointer import open_intent, pointer_history
 from rsa_ops.governance.store import Ledger, utc_now
 from rsa_ops.governance.trust import Trust
@@ -26,6 +29,7 @@ from rsa_ops.serving.rehearsal import Rehearsal
 from rsa_ops.serving.trial import FreshProcess, require_same_answers
 from rsa_ops.stages.load import fetch_target, judged_probe, signature_check
 from rsa_ops.stages.resolve import Target, require_alias, target_of
+from rsa_ops.tracking.registry import AliasPointer
 from rsa_ops.tracking.store import Store
 
 Tell = Callable[[str], None]
@@ -50,6 +54,53 @@ class Choice:
     target: Target
 
 
+def drill(ledger: Ledger, store: Store, wish: Wish, fresh: FreshProcess, tell: Tell, started: float) -> Rehearsal:
+    """Everything that a rollback does, but the move; it needs no key and writes nothing.
+
+    `started` is what `time.perf_counter` gave when the command began.
+
+    Raises:
+        RsaOpsError: why a rollback would be refused.
+    """
+    verified = timed("ledger", lambda: _verified(ledger), wish.model)
+    choice, checks = rehearse(ledger, store, wish, fresh, tell)
+    return _record(choice, (verified, *checks), started, None)
+
+
+def roll_back(
+    notary: Notary, store: Store, wish: Wish, fresh: FreshProcess, tell: Tell, started: float, at: At = nowhere
+) -> Rehearsal:
+    """Try the generation to go back to, then move the alias there.
+
+    Raises:
+        UsageError: no reason. RsaOpsError: why nothing was moved, or what was left open when the registry failed.
+    """
+    if not wish.reason.strip():
+        raise UsageError("a rollback needs a reason", hint="Give --reason; it stays in the ledger.")
+    desks: list[Desk] = []
+
+    def verify() -> str:
+        desks.append(open_desk(notary))
+        return f"{desks[0].walk.entries} entries verify"
+
+    verified = timed("ledger", verify, wish.model)
+    choice, checks = rehearse(notary.ledger, store, wish, fresh, tell)
+    resolved, current = choice.target.resolved, choice.current
+    intent = Intent(
+        plan=None,
+        action="rollback",
+        model=resolved.model,
+        alias=resolved.alias,
+        version=resolved.version,
+        digest=resolved.digest,
+        generation=current.generation + 1,
+        before_version=current.version,
+        reason=wish.reason,
+    )
+    moved = carry_out(desks[0], AliasPointer(store), intent, at)
+    return _record(choice, (verified, *checks), started, moved.hash)
+
+
 def rehearse(
     ledger: Ledger, store: Store, wish: Wish, fresh: FreshProcess, tell: Tell
 ) -> tuple[Choice, tuple[Passed, ...]]:
@@ -57,25 +108,23 @@ def rehearse(
 
     Raises:
         MissingError: nothing good to go back to, or its files, papers, base or judged answers are gone.
-        IntegrityError: ledger, registry, bytes, signature, base or answers are not as they must be.
+        IntegrityError: registry, bytes, signature, base or answers are not as they must be.
         ConflictError: a move is under way, or the version asked for is not a good one.
     """
-    verified = timed("ledger", lambda: _verified(ledger), wish.model)
     with ledger.view() as view:
         choice, others = _choose(view, store, wish)
     about = choice.target.resolved
-    tell(f"{about.name}, the {about.alias} of generation {about.generation}, is tried in a fresh process")
+    tell(f"{about.name}, {about.alias} of generation {about.generation}, is tried in a fresh process")
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            return choice, (verified, *_tried(store, choice.target, wish, fresh, Path(scratch)))
+            return choice, _tried(store, choice.target, wish, fresh, Path(scratch))
     except RsaOpsError as error:
         if others:
             error.hint = f"{error.hint} Other good versions, newest first: {', '.join(others)} (--to).".strip()
         raise
 
 
-def rehearsal(choice: Choice, checks: tuple[Passed, ...], started: float, moved: str | None = None) -> Rehearsal:
-    """The record of a drill, or of a rollback whose entry is `moved`; `started` as `time.perf_counter` gave it."""
+def _record(choice: Choice, checks: tuple[Passed, ...], started: float, moved: str | None) -> Rehearsal:
     return Rehearsal(
         before_version=choice.current.version,
         before_generation=choice.current.generation,
@@ -85,16 +134,6 @@ def rehearsal(choice: Choice, checks: tuple[Passed, ...], started: float, moved:
         moved=moved,
         wall_seconds=time.perf_counter() - started,
     )
-
-
-def require_reason(wish: Wish) -> None:
-    """A rollback says why, for whoever reads the ledger.
-
-    Raises:
-        UsageError: it does not.
-    """
-    if not wish.reason.strip():
-        raise UsageError("a rollback needs a reason", hint="Give --reason; it stays in the ledger.")
 
 
 def _verified(ledger: Ledger) -> str:

@@ -37,7 +37,7 @@ def judged_answers(store: Store, version: Version, name: str, target: Path) -> J
             file = fetch_files(store, run, name, target)
         except MissingError:
             continue
-        return _read(file, run)
+        return read_judged(file, run)
     raise MissingError(
         f"{version.name} version {version.version}: no benchmark run in MLflow holds the answers that were judged "
         f"(adapter {short(version.digest)}, file {name})",
@@ -53,7 +53,12 @@ def _runs(store: Store, version: Version) -> list[str]:
         return [run.info.run_id for run in found if run.data.tags.get("rsa.stage") in _STAGES]
 
 
-def _read(file: Path, run: str) -> Judged:
+def read_judged(file: Path, run: str) -> Judged:
+    """The texts and answers in a file of an MLflow run.
+
+    Raises:
+        IntegrityError: it is no such file, or holds not one answer for each text.
+    """
     try:
         found = json.loads(file.read_bytes())
         texts, outputs = ([str(part) for part in found[name]] for name in ("texts", "outputs"))

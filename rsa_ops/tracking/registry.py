@@ -44,7 +44,7 @@ def by_alias(store: Store, name: str, alias: str) -> Version | None:
     return None if found is None else _version(found)
 
 
-def find_version(store: Store, name: str, number: str) -> Version | None:
+def by_number(store: Store, name: str, number: str) -> Version | None:
     """The version with this number, or None."""
     found = _or_none(store, lambda: store.client.get_model_version(name, number))
     return None if found is None else _version(found)
@@ -96,6 +96,22 @@ def move_alias(store: Store, name: str, alias: str, version: str) -> None:
     """Point `alias` at `version`."""
     with store_errors(store.uri):
         store.client.set_registered_model_alias(name, alias, version)
+
+
+@dataclass(frozen=True)
+class AliasPointer:
+    """The aliases of a registry as a promotion sees them (`governance.pointer.LivePointer`)."""
+
+    store: Store
+
+    def read(self, model: str, alias: str) -> str | None:
+        """The version that the alias names now, or None."""
+        found = by_alias(self.store, model, alias)
+        return None if found is None else found.version
+
+    def move(self, model: str, alias: str, version: str) -> None:
+        """Point the alias at a version."""
+        move_alias(self.store, model, alias, version)
 
 
 def tag_version(store: Store, version: Version, tags: Mapping[str, str]) -> None:

@@ -7,19 +7,24 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from rsa_ops.core.digest import Digest, digest_bytes
+from rsa_ops.core.verdict import Outcome
 from rsa_ops.evaluation.benchmark import PROBE
 from rsa_ops.evaluation.predict import predict_texts
 from rsa_ops.files import digest_folder, write_text
-from rsa_ops.governance.entry import Kind, Sealed
+from rsa_ops.governance.apply import moved_by
+from rsa_ops.governance.entry import Kind, Sealed, to_instant
 from rsa_ops.governance.keys import make_key
 from rsa_ops.governance.notary import Notary
 from rsa_ops.governance.papers.model_key import model_key
 from rsa_ops.governance.papers.signature import sign_folder
-from rsa_ops.governance.payloads import Intent, Papers, PointerMoved
-from rsa_ops.governance.store import open_ledger
+from rsa_ops.governance.payloads import Generation, Intent, Papers, Plan, PolicyLock, VerdictGiven, payload_as
+from rsa_ops.governance.plan import new_nonce, plan_digest
+from rsa_ops.governance.pointer import standing_at
+from rsa_ops.governance.store import open_ledger, utc_now
 from rsa_ops.models.base import resolve_base
 from rsa_ops.models.trained import load_trained
 from rsa_ops.tracking.registry import move_alias, register_adapter
@@ -109,33 +114,70 @@ class Desk:
         for version in versions:
             self.notary.write(Kind.PAPERS, f"{MODEL}/{version}", self.shelf.papers[version])
 
-    def moved(self, version: str, generation: int, *, kind: Kind = Kind.APPLIED) -> Sealed:
-        """One more generation, in the ledger and in the registry."""
-        intent = self.intend(version, generation, kind)
-        move_alias(self.store, MODEL, "champion", version)
-        payload = PointerMoved(
-            model=MODEL,
-            alias="champion",
-            version=version,
-            digest=self.digest(version),
-            generation=generation,
-            intent=intent.hash,
-        )
-        return self.notary.write(kind, PLACE, payload)
+    def standing(self) -> Generation:
+        with self.notary.ledger.view() as view:
+            return standing_at(view, MODEL, "champion")
 
-    def intend(self, version: str, generation: int, kind: Kind = Kind.APPLIED) -> Sealed:
-        before = self.live()
-        intent = Intent(
-            plan=None,
-            action="rollback" if kind is Kind.ROLLBACK else "promote",
+    def promote(self, version: str) -> Sealed:
+        """One more generation, with all that a promotion leaves in the ledger, and in the registry."""
+        intent = self.intend(version)
+        move_alias(self.store, MODEL, "champion", version)
+        return self.close(intent, Kind.APPLIED)
+
+    def close(self, intent: Sealed, kind: Kind) -> Sealed:
+        return self.notary.write(kind, PLACE, moved_by(payload_as(intent.entry, Intent), intent.hash))
+
+    def intend(self, version: str) -> Sealed:
+        """A promotion up to its intent, after which its process died."""
+        before, run = self.standing(), f"run-{len(self.entries())}"
+        policy, test = digest_bytes(b"policy"), digest_bytes(b"test")
+        lock = PolicyLock(pipeline="triage", policy="policy", policy_digest=policy, test_digest=test)
+        verdict = VerdictGiven(
+            pipeline="triage",
+            lock=self.notary.write(Kind.POLICY_LOCK, run, lock).hash,
+            policy_digest=policy,
+            test_digest=test,
+            verdict_digest=digest_bytes(run.encode()),
+            outcome=Outcome.PROMOTE,
+            candidate_digest=self.digest(version),
+            champion_digest=before.digest,
+        )
+        plan = Plan(
             model=MODEL,
             alias="champion",
             version=version,
             digest=self.digest(version),
-            generation=generation,
-            before_version=before,
+            expected=before,
+            verdict=self.notary.write(Kind.VERDICT, run, verdict).hash,
+            papers=None,
+            approvals=0,
+            expires=to_instant(utc_now() + timedelta(hours=1)),
+            requester=self.notary.signer.public.key,
+            reason="test",
+            nonce=new_nonce(),
         )
-        return self.notary.write(Kind.INTENT, PLACE, intent)
+        self.notary.write(Kind.PLAN, PLACE, plan)
+        return self.notary.write(Kind.INTENT, PLACE, self._intent(version, plan_digest(plan)))
+
+    def back(self, version: str) -> Sealed:
+        """A rollback, as the ledger and the registry have it afterwards."""
+        intent = self.notary.write(Kind.INTENT, PLACE, self._intent(version, None))
+        move_alias(self.store, MODEL, "champion", version)
+        return self.close(intent, Kind.ROLLBACK)
+
+    def _intent(self, version: str, plan: Digest | None) -> Intent:
+        before = self.standing()
+        return Intent(
+            plan=plan,
+            action="rollback" if plan is None else "promote",
+            model=MODEL,
+            alias="champion",
+            version=version,
+            digest=self.digest(version),
+            generation=before.generation + 1,
+            before_version=before.version,
+            reason="test" if plan is None else None,
+        )
 
     def live(self) -> str | None:
         """The version that the registry's alias names, read from the database itself."""
@@ -168,6 +210,6 @@ def open_desk(shelf: Shelf, folder: Path, history: str = "1 2 3") -> Desk:
     desk = Desk(folder, shelf, store, Notary(ledger, key))
     words = history.split()
     desk.write_papers(*dict.fromkeys(word.strip("<") for word in words))
-    for generation, word in enumerate(words, 1):
-        desk.moved(word.strip("<"), generation, kind=Kind.ROLLBACK if word.startswith("<") else Kind.APPLIED)
+    for word in words:
+        desk.back(word.strip("<")) if word.startswith("<") else desk.promote(word)
     return desk

@@ -67,7 +67,7 @@ def test_the_champion_is_what_the_ledger_names_and_predicts_as_its_artifact_does
     loaded, spec = load_trained(desk.shelf.folder / "adapter-2", device="cpu")
     assert served.predict(TEXTS) == predict_texts(loaded, spec, TEXTS).outputs
     assert "signature" in [passed.name for passed in served.checks]
-    desk.moved("1", 3)
+    desk.promote("1")
     assert served.resolved.version == "2"  # resolved once
     assert champion(desk).resolved.version == "1"
 
@@ -91,7 +91,7 @@ def test_two_registries_are_told_apart_by_what_their_aliases_name(desk: Desk, tm
 
 
 def test_a_move_under_way_is_a_conflict_once_the_alias_has_moved_and_none_before(desk: Desk) -> None:
-    desk.intend("1", 3)
+    desk.intend("1")
     assert champion(desk).resolved.version == "2"
     move_alias(desk.store, MODEL, "champion", "1")
     assert "rsa-ops reconcile" in refused(desk, ExitCode.CONFLICT).hint
@@ -101,7 +101,7 @@ def test_a_move_under_way_is_a_conflict_once_the_alias_has_moved_and_none_before
 
 def test_a_version_without_papers_is_refused_and_told_how_to_get_them(shelf: Shelf, tmp_path: Path) -> None:
     desk = open_desk(shelf, tmp_path, "1")
-    desk.moved("3", 2)
+    desk.promote("3")
     error = refused(desk, ExitCode.MISSING)
     assert "has no papers" in error.message
     assert "Run its pipeline again" in error.hint
@@ -127,7 +127,8 @@ def test_a_signature_by_another_key_or_over_other_files_is_refused(desk: Desk) -
 def test_changed_or_missing_weights_in_the_store_are_refused(desk: Desk, data: bytes | None) -> None:
     with changed(stored(desk.shelf, "2", "adapter_model.safetensors"), data):
         assert "check `adapter bytes`" in refused(desk, ExitCode.INTEGRITY).message
-    with changed(stored(desk.shelf, "2", "model.json"), data):
+    record = stored(desk.shelf, "2", "adapter_model.safetensors").with_name("model.json")
+    with changed(record, data):
         refused(desk, ExitCode.INTEGRITY if data else ExitCode.MISSING)
     assert champion(desk).resolved.version == "2"
 
