@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rsa_ops.core.digest import Digest
@@ -21,7 +22,13 @@ from rsa_ops.files import digest_folder, folder_bytes
 from rsa_ops.governance.named import Named, named
 from rsa_ops.governance.store import Ledger, utc_now
 from rsa_ops.governance.verify import verify_rows
-from rsa_ops.tracking.inventory import delete_model, delete_version, stored_models, stored_versions
+from rsa_ops.tracking.inventory import (
+    StoredVersion,
+    delete_model,
+    delete_version,
+    stored_models,
+    stored_versions,
+)
 from rsa_ops.tracking.store import Store
 from rsa_ops.training.cell import ARTIFACT
 
@@ -42,7 +49,7 @@ class Sweep:
 class _Found:
     item: Unnamed
     why_kept: str | None
-    remove: Callable[[], None]
+    remove: Callable[[], object]
 
 
 def collect(ledger: Ledger, store: Store, sweep: Sweep, *, remove: bool) -> Garbage:
@@ -76,18 +83,12 @@ def _removed(ledger: Ledger, found: _Found) -> bool:
 
 
 def _everything(names: Named, store: Store, sweep: Sweep) -> Iterator[_Found]:
-    serving: set[str] = set()  # logged models that stay because a version on them stays
+    serving: set[str | None] = set()  # logged models that stay because a version made from them stays
     for version in stored_versions(store):
-        why = _why(names, version.digest, version.age_days, sweep)
-        if (version.model, version.version) in names.versions:
-            why = _BY_LEDGER
-        elif version.model not in names.models:
-            why = _OTHER
-        elif version.aliases:
-            why = _BY_ALIAS
+        why = _why_version(names, version, sweep)
         if why is not None or "version" not in sweep.kinds:
-            serving |= {version.model_id} if version.model_id else set()
-        if "version" in sweep.kinds:
+            serving.add(version.model_id)
+        if "version" in sweep.kinds and version.digest is not None:
             yield _Found(
                 Unnamed(
                     what="version",
@@ -96,7 +97,7 @@ def _everything(names: Named, store: Store, sweep: Sweep) -> Iterator[_Found]:
                     age_days=version.age_days,
                 ),
                 why,
-                lambda version=version: delete_version(store, version.model, version.version),  # type: ignore[misc]
+                partial(delete_version, store, version.model, version.version),
             )
     if "logged model" in sweep.kinds:
         yield from _logged(names, store, sweep, serving)
@@ -104,13 +105,21 @@ def _everything(names: Named, store: Store, sweep: Sweep) -> Iterator[_Found]:
         yield from _cells(names, sweep, sweep.work / "cells")
 
 
-def _logged(names: Named, store: Store, sweep: Sweep, serving: set[str]) -> Iterator[_Found]:
+def _why_version(names: Named, version: StoredVersion, sweep: Sweep) -> str | None:
+    if (version.model, version.version) in names.versions:
+        return _BY_LEDGER
+    if version.digest is None or version.model not in names.models:
+        return _OTHER
+    return _BY_ALIAS if version.aliases else _why(names, version.digest, version.age_days, sweep)
+
+
+def _logged(names: Named, store: Store, sweep: Sweep, serving: set[str | None]) -> Iterator[_Found]:
     for model in stored_models(store):
         why = _why(names, model.digest, model.age_days, sweep)
         yield _Found(
             Unnamed(what="logged model", name=model.model_id, digest=model.digest, age_days=model.age_days),
             why or ("of a version that stays" if model.model_id in serving else None),
-            lambda model=model: delete_model(store, model.model_id),  # type: ignore[misc]
+            partial(delete_model, store, model.model_id),
         )
 
 
@@ -130,7 +139,7 @@ def _cells(names: Named, sweep: Sweep, cells: Path) -> Iterator[_Found]:
                 size_bytes=folder_bytes(folder),
             ),
             _why(names, digest, age, sweep),
-            lambda folder=folder: shutil.rmtree(folder),  # type: ignore[misc]
+            partial(shutil.rmtree, folder),
         )
 
 

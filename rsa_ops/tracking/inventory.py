@@ -17,11 +17,14 @@ _DIGEST = "rsa.digest.sha256"
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """A version with an adapter's digest on it; `aliases` name it, `model_id` is the logged model behind it."""
+    """A registered version. `digest` is the adapter's by its tag, None where rsa_ops did not register it.
+
+    `aliases` name it; `model_id` is the logged model that it was made from.
+    """
 
     model: str
     version: str
-    digest: Digest
+    digest: Digest | None
     aliases: tuple[str, ...]
     model_id: str | None
     age_days: float
@@ -37,7 +40,7 @@ class StoredModel:
 
 
 def stored_versions(store: Store) -> Iterator[StoredVersion]:
-    """Every version that was registered by rsa_ops.
+    """Every version of every registered model.
 
     Raises:
         MissingError: the store does not answer.
@@ -49,15 +52,14 @@ def stored_versions(store: Store) -> Iterator[StoredVersion]:
             for alias, version in model.aliases.items():
                 aliases.setdefault((model.name, str(version)), []).append(alias)
         for found in _pages(partial(client.search_model_versions, max_results=_PAGE)):
-            if _DIGEST in found.tags:
-                place = (found.name, str(found.version))
-                yield StoredVersion(
-                    *place,
-                    digest=found.tags[_DIGEST],
-                    aliases=tuple(aliases.get(place, ())),
-                    model_id=found.model_id,
-                    age_days=_age(found.creation_timestamp),
-                )
+            place = (found.name, str(found.version))
+            yield StoredVersion(
+                *place,
+                digest=found.tags.get(_DIGEST),
+                aliases=tuple(aliases.get(place, ())),
+                model_id=_model_id(found.source or ""),
+                age_days=_age(found.creation_timestamp),
+            )
 
 
 def stored_models(store: Store) -> Iterator[StoredModel]:
@@ -98,6 +100,12 @@ def _pages(ask: Callable[..., Any]) -> Iterator[Any]:
         token = page.token
         if not token:
             return
+
+
+def _model_id(source: str) -> str | None:
+    """The logged model in `models:/m-...`; a version does not name it otherwise (mlflow 3.17.2)."""
+    found = source.removeprefix("models:/")
+    return found if found != source and found.startswith("m-") else None
 
 
 def _age(created_ms: int) -> float:

@@ -76,7 +76,9 @@ def _register(store: Store, folder: Path, adapter: Path, base: Path, number: str
     bundle = sign_folder(adapter, key)
     (folder / number / "model.sig").write_bytes(bundle)
     log_files(store, run, folder / number / "model.sig", "papers")
-    version = register_adapter(store, MODEL, run, adapter, digest, {"run": run})
+    cell = start_run(store, f"train {number}", {"stage": "train"}, run)
+    log_facts(store, cell, RunFacts(tags={"digest.sha256": digest}))
+    version = register_adapter(store, MODEL, cell, adapter, digest, {"run": run})
     assert version.version == number
     return Papers(
         model=MODEL,

@@ -34,7 +34,7 @@ def swept(desk: Desk, sweep: Sweep = ALL, *, remove: bool = False) -> Garbage:
 
 
 def names(garbage: Garbage, what: str) -> list[str]:
-    return [item.name for item in garbage.unnamed if item.what == what]
+    return sorted(item.name for item in garbage.unnamed if item.what == what)
 
 
 def versions(desk: Desk) -> set[str]:
@@ -49,7 +49,7 @@ def desk(shelf: Shelf, tmp_path: Path) -> Desk:
 
 def test_it_shows_and_removes_nothing_unless_it_is_told_to(desk: Desk) -> None:
     found = swept(desk)
-    assert names(found, "version") == [f"{MODEL}/4", f"{MODEL}/3"]
+    assert names(found, "version") == [f"{MODEL}/3", f"{MODEL}/4"]
     assert len(names(found, "logged model")) == 2
     assert not found.removed
     assert versions(desk) == {"1", "2", "3", "4"}
@@ -113,17 +113,26 @@ def test_models_that_the_ledger_knows_nothing_about_are_left_alone(desk: Desk, t
     assert desk.store.client.get_model_version("other.model", "1")
 
 
+def test_a_logged_model_behind_somebody_elses_version_stays(desk: Desk) -> None:
+    source = desk.store.client.get_model_version(MODEL, "3").source
+    desk.store.client.create_registered_model("theirs")
+    desk.store.client.create_model_version("theirs", source)
+    found = swept(desk, remove=True)
+    assert names(found, "version") == [f"{MODEL}/3", f"{MODEL}/4"]
+    assert len(names(found, "logged model")) == 1
+    assert source.removeprefix("models:/") not in names(found, "logged model")
+
+
 def test_what_is_named_while_it_is_being_removed_stays(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     real: Callable[..., None] = desk.store.client.delete_model_version
 
     def slow(model: str, version: str) -> None:
         real(model, version)
-        if version == "4":
-            desk.write_papers("3")
+        desk.write_papers({"3": "4", "4": "3"}[version])  # the other one, which is next
 
     monkeypatch.setattr(desk.store.client, "delete_model_version", slow)
-    assert names(swept(desk, remove=True), "version") == [f"{MODEL}/4"]
-    assert versions(desk) == {"1", "2", "3"}
+    (gone,) = names(swept(desk, remove=True), "version")
+    assert versions(desk) == {"1", "2", "3", "4"} - {gone.removeprefix(f"{MODEL}/")}
 
 
 def test_cells_go_by_the_bytes_of_their_adapter_and_fresh_ones_stay(desk: Desk, shelf: Shelf) -> None:
