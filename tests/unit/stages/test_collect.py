@@ -114,6 +114,9 @@ def test_models_that_the_ledger_knows_nothing_about_are_left_alone(desk: Desk, t
 
 
 def test_a_logged_model_behind_somebody_elses_version_stays(desk: Desk) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(desk.uri)  # a client asks this one, and not its own, for a logged model
     source = desk.store.client.get_model_version(MODEL, "3").source
     desk.store.client.create_registered_model("theirs")
     desk.store.client.create_model_version("theirs", source)
