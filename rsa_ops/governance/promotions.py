@@ -20,6 +20,7 @@ from rsa_ops.governance.payloads import (
     BreakGlass,
     Generation,
     Intent,
+    Papers,
     Plan,
     PointerMoved,
     Ratified,
@@ -57,10 +58,14 @@ class Waived(NamedTuple):
 
 @dataclass
 class Filed:
-    """A plan of the ledger, by its entry; `approvals` maps keys to the entries in which they approved."""
+    """A plan of the ledger, by its entry; `approvals` maps keys to the entries in which they approved.
+
+    `applied` is the entry that moved the alias by it, None before.
+    """
 
     plan: Plan
     sequence: int
+    applied: int | None = None
     approvals: dict[Digest, int] = field(default_factory=dict)
 
 
@@ -100,7 +105,7 @@ class AliasState:
 
 @dataclass
 class Promotions:
-    """The state of all aliases (by subject), verdicts and waivers (by the hash of their entry).
+    """The state of all aliases (by subject), verdicts, waivers and papers (by the hash of their entry).
 
     `intents`: whether the ledger holds any; from the first on, no alias moves without one.
     """
@@ -110,6 +115,7 @@ class Promotions:
     waivers: dict[Digest, Waived] = field(default_factory=dict)
     waived: list[tuple[int, Waived]] = field(default_factory=list)
     bare_moves: list[int] = field(default_factory=list)
+    papers: dict[Digest, Papers] = field(default_factory=dict)
     intents: bool = False
 
     def alias(self, subject: str) -> AliasState:
@@ -137,6 +143,9 @@ class Promotions:
         if isinstance(payload, Waiver):
             self.waivers[name] = Waived(payload, word.key, sequence)
             return
+        if isinstance(payload, Papers):
+            self.papers[name] = payload
+            return
         state = self.aliases.setdefault(word.subject, AliasState())
         match payload:
             case Plan():
@@ -163,7 +172,9 @@ class Promotions:
         state.named[moved.version] = moved.digest
 
     def _leaned(self, state: AliasState, intent: Intent, sequence: int) -> None:
-        """What the move leaned on counts as used from here on."""
+        """The plan, and what the move leaned on, count as used from here on."""
+        if intent.plan is not None:
+            state.plans[intent.plan].applied = sequence
         if intent.break_glass is not None:
             state.glasses[intent.break_glass].used = sequence
         if intent.waiver is not None:

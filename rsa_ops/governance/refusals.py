@@ -96,6 +96,15 @@ def _plan(book: Promotions, word: Word, plan: Plan) -> Faults:
         )
     if plan.approvals < judged.approvals:
         yield UsageError(f"the policy asks for {judged.approvals} approvals, the plan for {plan.approvals}")
+    papers = None if plan.papers is None else book.papers.get(plan.papers)
+    if plan.papers is not None and papers is None:
+        yield MissingError(f"the papers {short(plan.papers)} that the plan names are not in this ledger")
+    if papers is not None and (papers.model, papers.version, papers.digest) != (
+        plan.model,
+        plan.version,
+        plan.digest,
+    ):
+        yield IntegrityError("the papers that the plan names are about another version")
     if plan_digest(plan) in book.alias(word.subject).plans:
         yield ConflictError("this plan is in the ledger already")
 

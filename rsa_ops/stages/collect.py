@@ -17,11 +17,10 @@ from pathlib import Path
 
 from rsa_ops.core.digest import Digest
 from rsa_ops.core.garbage import Garbage, Unnamed, What
-from rsa_ops.errors import IntegrityError
 from rsa_ops.files import digest_folder, folder_bytes
+from rsa_ops.governance.desk import audited
 from rsa_ops.governance.named import Named, named
-from rsa_ops.governance.store import Ledger, utc_now
-from rsa_ops.governance.verify import verify_rows
+from rsa_ops.governance.store import Ledger
 from rsa_ops.tracking.inventory import (
     StoredVersion,
     delete_model,
@@ -58,7 +57,7 @@ def collect(ledger: Ledger, store: Store, sweep: Sweep, *, remove: bool) -> Garb
     Raises:
         IntegrityError: the ledger does not verify, so that it cannot say what may go. MissingError: no such store.
     """
-    _require_verified(ledger)
+    audited(ledger)  # a ledger that does not verify cannot say what is needed
     kept: Counter[str] = Counter()
     unnamed = []
     for found in _everything(_names(ledger), store, sweep):
@@ -152,12 +151,3 @@ def _why(names: Named, digest: Digest, age_days: float, sweep: Sweep) -> str | N
 def _names(ledger: Ledger) -> Named:
     with ledger.view() as view:
         return named(view)
-
-
-def _require_verified(ledger: Ledger) -> None:
-    verified = verify_rows(ledger.rows(), now=utc_now())
-    if verified.first_bad is not None:
-        raise IntegrityError(
-            f"the ledger {ledger.address} does not verify: {verified.first_bad}",
-            hint="Nothing is removed: such a ledger cannot say what is needed.",
-        )

@@ -13,16 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsa_ops.errors import ConflictError, IntegrityError, RsaOpsError, UsageError
+from rsa_ops.errors import ConflictError, RsaOpsError, UsageError
 from rsa_ops.governance.apply import At, carry_out, nowhere
 from rsa_ops.governance.champions import Move, good_versions, last_good
-from rsa_ops.governance.desk import Desk, open_desk
+from rsa_ops.governance.desk import Audited, Desk, audited, open_desk
 from rsa_ops.governance.notary import Notary
 from rsa_ops.governance.payloads import Intent, PointerMoved
 from rsa_ops.governance.pointer import open_intent, pointer_history
-from rsa_ops.governance.store import Ledger, utc_now
+from rsa_ops.governance.store import Ledger
 from rsa_ops.governance.trust import Trust
-from rsa_ops.governance.verify import verify_rows
 from rsa_ops.governance.view import View
 from rsa_ops.serving.checks import Passed, adapter_bytes, declared_base, plain_files, run_checks, timed
 from rsa_ops.serving.rehearsal import Rehearsal
@@ -62,7 +61,7 @@ def drill(ledger: Ledger, store: Store, wish: Wish, fresh: FreshProcess, tell: T
     Raises:
         RsaOpsError: why a rollback would be refused.
     """
-    verified = timed("ledger", lambda: _verified(ledger), wish.model)
+    verified = timed("ledger", lambda: _words(audited(ledger)), wish.model)
     choice, checks = rehearse(ledger, store, wish, fresh, tell)
     return _record(choice, (verified, *checks), started, None)
 
@@ -81,7 +80,7 @@ def roll_back(
 
     def verify() -> str:
         desks.append(open_desk(notary))
-        return f"{desks[0].walk.entries} entries verify"
+        return _words(desks[0])
 
     verified = timed("ledger", verify, wish.model)
     choice, checks = rehearse(notary.ledger, store, wish, fresh, tell)
@@ -136,14 +135,8 @@ def _record(choice: Choice, checks: tuple[Passed, ...], started: float, moved: s
     )
 
 
-def _verified(ledger: Ledger) -> str:
-    verified = verify_rows(ledger.rows(), now=utc_now())
-    if verified.first_bad is not None:
-        raise IntegrityError(
-            f"the ledger {ledger.address} does not verify: {verified.first_bad}",
-            hint="Nothing is moved by a broken ledger; docs/governance.md has the runbook.",
-        )
-    return f"{verified.walk.entries} entries verify"
+def _words(ledger: Audited) -> str:
+    return f"{ledger.walk.entries} entries verify"
 
 
 def _choose(view: View, store: Store, wish: Wish) -> tuple[Choice, tuple[str, ...]]:

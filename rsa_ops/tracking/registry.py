@@ -114,13 +114,6 @@ class AliasPointer:
         move_alias(self.store, model, alias, version)
 
 
-def tag_version(store: Store, version: Version, tags: Mapping[str, str]) -> None:
-    """Set tags (ours, under `rsa.`) on a version."""
-    with store_errors(store.uri):
-        for key, value in tags.items():
-            store.client.set_model_version_tag(version.name, version.version, f"rsa.{key}", value)
-
-
 def fetch_adapter(store: Store, version: Version, target: Path) -> Path:
     """The adapter folder of a version, brought to `target`.
 
@@ -155,11 +148,16 @@ def read_registry(store: Store, models: Iterable[str], versions: Iterable[tuple[
         found = _or_none(store, partial(store.client.get_registered_model, model))
         if found is not None:
             aliases |= {(model, alias): str(version) for alias, version in found.aliases.items()}
-    live = (_live_version(store, model, version) for model, version in versions)
+    live = (live_version(store, model, version) for model, version in versions)
     return RegistryReading(store=store.uri, aliases=aliases, versions=tuple(filter(None, live)))
 
 
-def _live_version(store: Store, model: str, number: str) -> LiveVersion | None:
+def live_version(store: Store, model: str, number: str) -> LiveVersion | None:
+    """A version with the digest of its adapter's bytes as they are now, or None where there is no such version.
+
+    Raises:
+        MissingError: the store does not answer.
+    """
     found = _or_none(store, lambda: store.client.get_model_version(model, number))
     if found is None:
         return None
