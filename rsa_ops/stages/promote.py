@@ -14,10 +14,11 @@ from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.evaluation.benchmark import PROBE
 from rsa_ops.gates.policy import CHAMPION
+from rsa_ops.governance.champions import Move, rolled_back
 from rsa_ops.governance.desk import Desk, open_desk
 from rsa_ops.governance.entry import Sealed
 from rsa_ops.governance.plan import PlanFile, write_plan
-from rsa_ops.governance.pointer import subject_of
+from rsa_ops.governance.pointer import pointer_history, subject_of
 from rsa_ops.governance.promotion import Promotion, promotion_of
 from rsa_ops.stages.benchmark import Scored
 from rsa_ops.stages.champion import model_name, released
@@ -65,11 +66,25 @@ def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tup
     if state.at.digest == version.digest:
         _tell_champion_already(run, desk, version)
         return version
+    left = _rolled_back(run, version)
+    if left is not None:
+        run.progress.note(
+            f"{version.name} version {version.version} was rolled back from (entry {left.sealed.entry.sequence}); "
+            "it is not planned again by itself; `rsa-ops promote plan` does, for who knows that it is good now"
+        )
+        return version
     if not any(filed.plan.digest == version.digest for filed in state.plans.values()):
         run.progress.note(f"loading {version.name} version {version.version} in a fresh process, to ask it again")
         _verify_in_fresh_process(run, version, scores)
     _plan_and_apply(run, desk, version, papers)
     return version
+
+
+def _rolled_back(run: Run, version: Version) -> Move | None:
+    """The rollback that left these bytes, where none of a later date has promoted them again."""
+    with run.notary.ledger.view() as view:
+        moves = [Move.of(sealed) for sealed in pointer_history(view, version.name, CHAMPION)]
+    return rolled_back(moves).get(version.digest)
 
 
 def _plan_and_apply(run: Run, desk: Desk, version: Version, papers: Sealed) -> None:

@@ -113,8 +113,26 @@ class Desk:
         return self.shelf.papers[version].digest
 
     def write_papers(self, *versions: str) -> None:
+        """Papers, each behind a verdict about the adapter."""
         for version in versions:
+            self.judge(self.digest(version))
             self.notary.write(Kind.PAPERS, f"{MODEL}/{version}", self.shelf.papers[version])
+
+    def judge(self, candidate: Digest, outcome: Outcome = Outcome.PROMOTE) -> Sealed:
+        """A lock and a verdict of a run of its own, against the champion of now."""
+        run, policy, test = f"run-{len(self.entries())}", digest_bytes(b"policy"), digest_bytes(b"test")
+        lock = PolicyLock(pipeline="triage", policy="policy", policy_digest=policy, test_digest=test)
+        verdict = VerdictGiven(
+            pipeline="triage",
+            lock=self.notary.write(Kind.POLICY_LOCK, run, lock).hash,
+            policy_digest=policy,
+            test_digest=test,
+            verdict_digest=digest_bytes(run.encode()),
+            outcome=outcome,
+            candidate_digest=candidate,
+            champion_digest=self.standing().digest,
+        )
+        return self.notary.write(Kind.VERDICT, run, verdict)
 
     def standing(self) -> Generation:
         with self.notary.ledger.view() as view:
@@ -131,26 +149,14 @@ class Desk:
 
     def intend(self, version: str) -> Sealed:
         """A promotion up to its intent, after which its process died."""
-        before, run = self.standing(), f"run-{len(self.entries())}"
-        policy, test = digest_bytes(b"policy"), digest_bytes(b"test")
-        lock = PolicyLock(pipeline="triage", policy="policy", policy_digest=policy, test_digest=test)
-        verdict = VerdictGiven(
-            pipeline="triage",
-            lock=self.notary.write(Kind.POLICY_LOCK, run, lock).hash,
-            policy_digest=policy,
-            test_digest=test,
-            verdict_digest=digest_bytes(run.encode()),
-            outcome=Outcome.PROMOTE,
-            candidate_digest=self.digest(version),
-            champion_digest=before.digest,
-        )
+        before = self.standing()
         plan = Plan(
             model=MODEL,
             alias="champion",
             version=version,
             digest=self.digest(version),
             expected=before,
-            verdict=self.notary.write(Kind.VERDICT, run, verdict).hash,
+            verdict=self.judge(self.digest(version)).hash,
             papers=None,
             approvals=0,
             expires=to_instant(utc_now() + timedelta(hours=1)),

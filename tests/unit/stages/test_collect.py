@@ -8,7 +8,6 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,8 +16,6 @@ from rsa_ops.core.garbage import Garbage
 from rsa_ops.core.verdict import Outcome
 from rsa_ops.errors import IntegrityError
 from rsa_ops.files import write_text
-from rsa_ops.governance.entry import Kind
-from rsa_ops.governance.payloads import PolicyLock, VerdictGiven
 from rsa_ops.stages.collect import Sweep, collect
 from rsa_ops.stages.load import load_champion
 from rsa_ops.tracking.registry import move_alias, register_adapter
@@ -72,26 +69,8 @@ def test_papers_a_verdict_or_an_alias_are_enough_to_stay(desk: Desk) -> None:
     assert found.kept["named by an alias"] == 1
     assert names(found, "logged model") == []  # that of the version with the alias stays as well
     desk.store.client.delete_registered_model_alias(MODEL, "pilot")
-    judge(desk, desk.digest(IDLE))
+    desk.judge(desk.digest(IDLE), Outcome.REJECT)
     assert swept(desk).unnamed == ()
-
-
-def judge(desk: Desk, candidate: str) -> None:
-    policy, test = digest_bytes(b"p"), digest_bytes(b"t")
-    lock = PolicyLock(pipeline="triage", policy="policy", policy_digest=policy, test_digest=test)
-    verdict: dict[str, Any] = {"policy_digest": policy, "test_digest": test, "verdict_digest": digest_bytes(b"v")}
-    desk.notary.write(
-        Kind.VERDICT,
-        "run",
-        VerdictGiven(
-            pipeline="triage",
-            lock=desk.notary.write(Kind.POLICY_LOCK, "run", lock).hash,
-            outcome=Outcome.REJECT,
-            candidate_digest=candidate,
-            champion_digest=None,
-            **verdict,
-        ),
-    )
 
 
 def test_young_things_and_kinds_that_were_not_asked_for_stay(desk: Desk) -> None:
