@@ -14,7 +14,8 @@ import pytest
 from rsa_ops.core.garbage import Garbage
 from rsa_ops.errors import ExitCode
 from rsa_ops.serving.rehearsal import Rehearsal
-from rsa_ops.stages import promote
+from rsa_ops.stages.promote import _rolled_back
+from rsa_ops.stages.run import Run
 from rsa_ops.tracking.registry import by_number
 
 from ..cli.conftest import Shell
@@ -100,13 +101,13 @@ def test_gc_shows_what_may_go_and_removes_it_when_told(shelf: Shelf, tmp_path: P
 
 
 def test_a_run_does_not_promote_again_what_was_rolled_back_from(desk: Desk, shell: Shell) -> None:
-    run = cast("promote.Run", SimpleNamespace(notary=desk.notary))
+    run = cast("Run", SimpleNamespace(notary=desk.notary))
     version = by_number(desk.store, MODEL, "3")
     assert version is not None
-    assert promote._rolled_back(run, version) is None
+    assert _rolled_back(run, version) is None
     assert shell("rollback", MODEL, "--reason", "it answers badly")[0] == ExitCode.DONE
-    left = promote._rolled_back(run, version)
+    left = _rolled_back(run, version)
     assert left is not None
     assert left.moved.generation == 4
     desk.promote("3")
-    assert promote._rolled_back(run, version) is None
+    assert _rolled_back(run, version) is None
