@@ -116,7 +116,7 @@ def open_bundle(data: bytes) -> dict[str, bytes]:
             if len({info.filename for info in infos}) != len(infos):
                 raise IntegrityError("it holds a name twice")
             return {info.filename: archive.read(info) for info in infos}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError, OSError) as error:
         raise IntegrityError(f"no bundle: {error}") from error
 
 
