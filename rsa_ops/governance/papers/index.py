@@ -85,10 +85,17 @@ def _answer(question: Question, members: Mapping[str, bytes]) -> Answer:
         reference=question.reference,
         question=question.english,
         question_ja=question.japanese,
-        files=tuple(name for name in question.files if name in members),
+        files=tuple(found for name in question.files for found in _matching(name, members)),
         note=question.note,
         note_ja=question.note_japanese,
     )
+
+
+def _matching(name: str, members: Mapping[str, bytes]) -> Iterator[str]:
+    """The member of this name, or all below it where it ends with a slash."""
+    for member in sorted(members):
+        if member == name or (name.endswith("/") and member.startswith(name)):
+            yield member
 
 
 def _english(index: EvidenceIndex) -> Iterator[str]:
@@ -106,7 +113,7 @@ def _english(index: EvidenceIndex) -> Iterator[str]:
         found = _cell(answer.files, answer.note)
         yield f"| {answer.framework}, {answer.reference} | {answer.question} | {found} |"
     yield ""
-    yield "| file | what it is | SHA-256 |"
+    yield "| file | what it is | SHA-256, its beginning |"
     yield "| --- | --- | --- |"
     for file in index.files:
         yield f"| `{file.path}` | {file.what} | `{short(file.digest)}` |"
@@ -127,11 +134,11 @@ def _japanese(index: EvidenceIndex) -> Iterator[str]:
         found = _cell(answer.files, answer.note_ja)
         yield f"| {answer.framework} {answer.reference} | {answer.question_ja} | {found} |"
     yield ""
-    yield "| ファイル | 内容 | SHA-256 |"
+    yield "| ファイル | 内容 | SHA-256（先頭） |"
     yield "| --- | --- | --- |"
     for file in index.files:
         yield f"| `{file.path}` | {file.what_ja} | `{short(file.digest)}` |"
 
 
 def _cell(files: tuple[str, ...], note: str) -> str:
-    return " ".join(filter(None, (", ".join(f"`{name}`" for name in files), note)))
+    return "; ".join(filter(None, (", ".join(f"`{name}`" for name in files), note)))

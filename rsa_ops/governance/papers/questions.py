@@ -16,6 +16,7 @@ CHECKPOINT = "ledger/checkpoint.json"
 DECISIONS = "ledger/decisions.json"
 LEDGER_KEYS = "keys/ledger.json"
 MODEL_KEY = "keys/model.pub"
+MEASURED = "measurements/"
 
 AI_ACT = "EU AI Act"
 ISO_42001 = "ISO/IEC 42001"
@@ -23,7 +24,10 @@ JAPAN = "AI 事業者ガイドライン"
 
 
 class Question(NamedTuple):
-    """A question, where it is asked, and the files that answer; without files, `note` says who must answer."""
+    """A question, where it is asked, and the files that answer; without files, `note` says who must answer.
+
+    A name that ends with a slash stands for every file below it.
+    """
 
     framework: str
     reference: str
@@ -48,6 +52,13 @@ QUESTIONS = (
         "How was it developed, from which pre-trained parts, with which settings?",
         "どのような手順・設定で、どの事前学習モデルから開発されたか。",
         (paper.PROVENANCE, paper.BOM, paper.ENVIRONMENT, "run.json"),
+    ),
+    Question(
+        AI_ACT,
+        "Annex IV, 2 (c)",
+        "How is it built, and what computing did its training take?",
+        "どのような構成で、学習にどれだけの計算資源を要したか。",
+        (paper.BOM, paper.CARD, MEASURED),
     ),
     Question(
         AI_ACT,
@@ -104,9 +115,9 @@ QUESTIONS = (
     ),
     Question(
         AI_ACT,
-        "Annex IV, 5, 7, 8, 9",
-        "Risk management, standards applied, declaration of conformity, post-market monitoring.",
-        "リスク管理、適用規格、適合宣言、市販後監視。",
+        "Annex IV, 2 (f), 5, 7, 8, 9",
+        "Planned changes, risk management, standards applied, declaration of conformity, post-market monitoring.",
+        "あらかじめ定めた変更、リスク管理、適用規格、適合宣言、市販後監視。",
         (),
         "Not in this bundle; the provider answers.",
         "本資料には含まれない。提供者が回答する。",

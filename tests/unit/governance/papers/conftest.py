@@ -129,7 +129,7 @@ def a_dossier(adapter: Path, verdict: Verdict | None = None) -> Dossier:
         source=Source(
             version="0.1.0",
             package=sha("7"),
-            libraries=("python 3.11", "peft==0.21.2", "torch==2.13.0"),
+            libraries=("python 3.11", "peft==0.21.2", "torch==2.13.0+cpu"),
             environment=digest_bytes(ENVIRONMENT.encode()),
             commit="a" * 40,
             clean=True,

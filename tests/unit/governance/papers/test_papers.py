@@ -103,7 +103,7 @@ def test_the_provenance_names_base_data_source_commit_and_libraries(made: Candid
     # base, data, training split, source of the package: as the records of the run have them
     assert digests == {sha("e"), sha("2"), sha("0"), sha("7")}
     assert [entry["digest"]["gitCommit"] for entry in found if "gitCommit" in entry.get("digest", {})] == ["a" * 40]
-    assert [e["uri"] for e in found if "uri" in e] == ["pkg:pypi/peft@0.21.2", "pkg:pypi/torch@2.13.0"]
+    assert [e["uri"] for e in found if "uri" in e] == ["pkg:pypi/peft@0.21.2", "pkg:pypi/torch@2.13.0%2Bcpu"]
     (environment,) = predicate["runDetails"]["byproducts"]
     assert "sha256:" + environment["digest"]["sha256"] == digest_bytes(made.documents[paper.ENVIRONMENT])
 
