@@ -188,5 +188,5 @@ def _report_lines(report: AuditReport) -> list[str]:
     lines += [f"not      {words}" for words in report.not_checked]
     lines += [f"note     {note}" for note in report.notes]
     bad = [report.first_bad] if report.first_bad is not None else []
-    lines += [f"BAD      {finding}" for finding in (*bad, *report.registry)]
+    lines += [f"BAD      {finding}" for finding in (*bad, *report.registry, *report.overdue)]
     return [*lines, "INTEGRITY BROKEN" if report.exit_code else "verified"]

@@ -8,6 +8,7 @@ from rsa_ops.core.digest import short
 from rsa_ops.core.registry import LiveVersion, RegistryReading
 from rsa_ops.governance.finding import Fault, Finding, Flaw
 from rsa_ops.governance.order import Named, Order
+from rsa_ops.governance.pointer import subject_of
 
 
 def disagreements(order: Order, reading: RegistryReading) -> tuple[Finding, ...]:
@@ -23,7 +24,8 @@ def disagreements(order: Order, reading: RegistryReading) -> tuple[Finding, ...]
 def _aliases(order: Order, reading: RegistryReading) -> Iterator[Finding]:
     for (model, alias), pointer in order.pointers.items():
         live = reading.aliases.get((model, alias))
-        if live != pointer.moved.version:
+        begun = order.promotions.alias(subject_of(model, alias)).open
+        if live != pointer.moved.version and (begun is None or live != begun.intent.version):
             says = "names no version" if live is None else f"names version {live}"
             yield Fault(
                 Flaw.ALIAS_MOVED,

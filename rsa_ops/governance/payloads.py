@@ -90,7 +90,7 @@ class VerdictGiven(Value):
 
 
 class Generation(Value):
-    """Where an alias stands: after `generation` moves it names `version` with this digest; 0 and None before any."""
+    """Where an alias stands: after `generation` moves it names `version` with this digest; 0, None before any."""
 
     generation: Count
     version: Name | None
@@ -129,7 +129,8 @@ class Intent(Value):
     """`intent` (subject `MODEL@ALIAS`): `alias` is about to move from `before_version` to `version`.
 
     Written before anything moves; open until `applied`, `rollback` or `abandoned` names its hash. A promotion has a
-    plan, a rollback none. `waiver` and `break_glass` are the hashes of the entries that the promotion leans on.
+    plan, a rollback none and a `reason` of its own. `waiver` and `break_glass` are the hashes of the entries that the
+    promotion leans on.
     """
 
     plan: Digest | None
@@ -142,6 +143,7 @@ class Intent(Value):
     before_version: Name | None
     waiver: Digest | None = None
     break_glass: Digest | None = None
+    reason: Reason | None = None
 
 
 class Abandoned(Value):
@@ -164,9 +166,9 @@ class Waiver(Value):
 
 
 class BreakGlass(Value):
-    """`break-glass` (subject `MODEL@ALIAS`): this plan may be applied without a verdict for it and without approvals.
+    """`break-glass` (subject `MODEL@ALIAS`): this plan may be applied without approvals and on any verdict.
 
-    Until `expires` the plan may be applied and must be ratified by another key; after that, the alias takes no plan.
+    Until `expires` it may be applied, and must then be ratified by another key; later, the alias takes no plan.
     """
 
     plan: Digest
@@ -184,8 +186,8 @@ class Ratified(Value):
 class PointerMoved(Value):
     """`applied` and `rollback`: `alias` of `model` now names `version`, whose adapter has this digest.
 
-    `generation` counts the moves of one alias: 1 for the first, then one more each time. `intent` is the hash of the
-    entry that announced the move; None only in ledgers that have no intents at all.
+    `generation` counts the moves of one alias: 1 for the first, then one more each time. `intent` is the hash of
+    the entry that announced the move; None only where a ledger has no intents at all.
     """
 
     model: Name

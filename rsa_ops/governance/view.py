@@ -90,9 +90,10 @@ class View:
         for row in self.connection.execute(wanted, execution_options=how).mappings():
             yield _sealed(row)
 
-    def rows(self) -> Iterator[Row]:
-        """All rows in order, just as they are."""
-        wanted = select(ENTRIES).order_by(ENTRIES.c.sequence)
+    def rows(self, *, after: int = -1) -> Iterator[Row]:
+        """The rows numbered above `after`, in order, just as they are."""
+        number = ENTRIES.c.sequence
+        wanted = select(ENTRIES).where(number > after).order_by(number)
         for row in self.connection.execute(wanted, execution_options=_STREAMED).mappings():
             yield Row(row["body"], row["hash"], row["signature"], {name: row[name] for name in COPIES})
 

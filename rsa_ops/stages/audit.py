@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsa_ops.errors import IntegrityError, MissingError, UsageError
-from rsa_ops.governance.audit import AuditReport, KeyLine, chain_notes
+from rsa_ops.governance.audit import AuditReport, KeyLine, chain_notes, overdue
 from rsa_ops.governance.checkpoint import Checkpoint, make_checkpoint, read_checkpoint
 from rsa_ops.governance.database import database_file, ledger_url
 from rsa_ops.governance.entry import Sealed, from_base64, message, to_instant
@@ -64,6 +64,7 @@ def audit(question: Question) -> AuditReport:
         latest=walk.latest,
         first_bad=verified.first_bad,
         registry=registry,
+        overdue=overdue(verified) if verified.first_bad is None else (),
         keys=tuple(map(KeyLine.of, walk.keyring.holders.values())),
         notes=chain_notes(verified),
         checked=(*_checked(verified, checkpoints, store), *stamps),
@@ -150,7 +151,7 @@ def reading_store(uri: str) -> Store:
 def _checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: str | None) -> tuple[str, ...]:
     walk = verified.walk
     entries = "1 entry" if walk.entries == 1 else f"{walk.entries} entries"
-    lines = [f"{entries}: bytes, hashes, order, keys, roles, signatures, times, policy locks"]
+    lines = [f"{entries}: bytes, hashes, order, keys, roles, signatures, times, policy locks, plans"]
     lines += [_about(entry) for entry in checkpoints if entry.sequence < walk.entries]
     if store is not None and walk.order.named:
         count = len(walk.order.named)

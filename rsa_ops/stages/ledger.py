@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsa_ops.core.digest import Digest
-from rsa_ops.core.verdict import Verdict
+from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.errors import IntegrityError, MissingError, UsageError
 from rsa_ops.gates.policy import Policy
 from rsa_ops.governance.database import database_file, ledger_url
@@ -128,7 +128,13 @@ def full_key(notary: Notary, beginning: str) -> Digest:
 
 def lock_policy(notary: Notary, pipeline: str, run_id: str, policy: Policy, test_digest: Digest) -> Sealed:
     """Write down the policy and the test set of a run; to be called before the run reads a score."""
-    lock = PolicyLock(pipeline=pipeline, policy=policy.name, policy_digest=policy.digest(), test_digest=test_digest)
+    lock = PolicyLock(
+        pipeline=pipeline,
+        policy=policy.name,
+        policy_digest=policy.digest(),
+        test_digest=test_digest,
+        approvals=policy.approvals,
+    )
     return notary.write(Kind.POLICY_LOCK, run_id, lock)
 
 
@@ -164,5 +170,6 @@ def seal_verdict(notary: Notary, pipeline: str, run_id: str, lock: Sealed, verdi
         outcome=verdict.outcome,
         candidate_digest=verdict.candidate_digest,
         champion_digest=verdict.champion_digest,
+        unmet=tuple(ruling.rule[:255] for ruling in verdict.rulings if ruling.outcome is not Outcome.PROMOTE),
     )
     return notary.write(Kind.VERDICT, run_id, given)

@@ -9,8 +9,20 @@ from pydantic import Field
 
 from rsa_ops.core.digest import Digest, digest_bytes, short
 from rsa_ops.core.record import Record, Value
-from rsa_ops.governance.papers.questions import MEASUREMENTS, OTHER_CHECKPOINT, QUESTIONS, WHAT, Question
+from rsa_ops.governance.papers.questions import (
+    APPROVED_PLAN,
+    MEASURED,
+    MEASUREMENTS,
+    NAMED_BY_PAPERS,
+    OTHER_CHECKPOINT,
+    OTHERS,
+    PLANS,
+    QUESTIONS,
+    WHAT,
+    Question,
+)
 
+_BEGINNINGS = {PLANS: APPROVED_PLAN, MEASURED: MEASUREMENTS, OTHERS: OTHER_CHECKPOINT}
 NOTICE = "Evidence, not legal advice: what these files show, and not that a law or a standard is met."
 NOTICE_JAPANESE = "本資料は証拠であり、法的助言ではない。法令・規格への適合を保証するものではない。"
 
@@ -75,7 +87,8 @@ def index_markdown(index: EvidenceIndex, *, japanese: bool) -> str:
 
 
 def _indexed(path: str, data: bytes) -> IndexedFile:
-    english, japanese = WHAT.get(path) or (OTHER_CHECKPOINT if path.startswith("ledger/") else MEASUREMENTS)
+    told = (what for start, what in _BEGINNINGS.items() if path.startswith(start))
+    english, japanese = WHAT.get(path) or next(told, NAMED_BY_PAPERS)
     return IndexedFile(path=path, digest=digest_bytes(data), size_bytes=len(data), what=english, what_ja=japanese)
 
 
@@ -92,9 +105,9 @@ def _answer(question: Question, members: Mapping[str, bytes]) -> Answer:
 
 
 def _matching(name: str, members: Mapping[str, bytes]) -> Iterator[str]:
-    """The member of this name, or all below it where it ends with a slash."""
+    """The member of this name, or all that begin so where it is a beginning."""
     for member in sorted(members):
-        if member == name or (name.endswith("/") and member.startswith(name)):
+        if member == name or (name in _BEGINNINGS and member.startswith(name)):
             yield member
 
 

@@ -17,6 +17,8 @@ DECISIONS = "ledger/decisions.json"
 LEDGER_KEYS = "keys/ledger.json"
 MODEL_KEY = "keys/model.pub"
 MEASURED = "measurements/"
+PLANS = "ledger/plan-"
+OTHERS = "ledger/checkpoint-"
 
 AI_ACT = "EU AI Act"
 ISO_42001 = "ISO/IEC 42001"
@@ -26,7 +28,7 @@ JAPAN = "AI 事業者ガイドライン"
 class Question(NamedTuple):
     """A question, where it is asked, and the files that answer; without files, `note` says who must answer.
 
-    A name that ends with a slash stands for every file below it.
+    A name that ends with a slash or a hyphen stands for every file whose name begins so.
     """
 
     framework: str
@@ -72,7 +74,7 @@ QUESTIONS = (
         "Annex IV, 2 (e)",
         "Who decided that it may be used, and could a person have refused?",
         "利用の可否を誰が判断し、人が拒否できたか。",
-        (DECISIONS, LEDGER_KEYS),
+        (DECISIONS, PLANS, LEDGER_KEYS),
         "Oversight while it is in use is not shown here.",
         "運用中の人による監督は本資料の対象外。",
     ),
@@ -150,7 +152,7 @@ QUESTIONS = (
         "A.6.2.5",
         "Deployment: under which plan and whose approval did it go into use?",
         "展開：どの計画と承認に基づき利用を開始したか。",
-        (DECISIONS,),
+        (DECISIONS, PLANS),
     ),
     Question(
         ISO_42001,
@@ -245,5 +247,7 @@ WHAT: dict[str, tuple[str, str]] = {
 }
 """What each member is, in English and Japanese."""
 
+APPROVED_PLAN = ("a plan and its approvals (DSSE)", "計画とその承認（DSSE）")
 MEASUREMENTS = ("time, memory and energy of the training", "学習の時間・メモリ・電力量")
+NAMED_BY_PAPERS = ("named by the papers entry", "papers 記録に記載のファイル")
 OTHER_CHECKPOINT = ("a checkpoint that was kept elsewhere", "別途保管された到達点")
