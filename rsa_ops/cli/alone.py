@@ -145,7 +145,7 @@ def cost(
 def gate(
     candidate: Annotated[str, typer.Option(help="A results folder, or the id of a pipeline's MLflow run.")],
     policy: Annotated[Path, typer.Option(help="policy.yaml")],
-    champion: Annotated[str | None, typer.Option(help="Alias of the version to stand against.")] = None,
+    champion: Annotated[str | None, typer.Option(help="Alias or number of the version to stand against.")] = None,
     store: Annotated[
         str | None, typer.Option(help="MLflow store; default: MLFLOW_TRACKING_URI, or the folder's.")
     ] = None,

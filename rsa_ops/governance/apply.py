@@ -13,10 +13,11 @@ from enum import StrEnum
 
 from rsa_ops.core.digest import Digest
 from rsa_ops.errors import IntegrityError, MissingError, RsaOpsError
-from rsa_ops.governance.desk import Desk
+from rsa_ops.governance.desk import Audited, Desk
 from rsa_ops.governance.entry import Kind, Sealed
 from rsa_ops.governance.payloads import Intent, Plan, PointerMoved, payload_as
 from rsa_ops.governance.pointer import LivePointer, subject_of
+from rsa_ops.governance.promotions import Word
 from rsa_ops.governance.refusals import RECONCILE
 
 
@@ -38,7 +39,7 @@ def nowhere(step: Step) -> None:
     """Let every step pass."""
 
 
-def promotion_intent(desk: Desk, plan: Plan, name: Digest) -> Intent:
+def promotion_intent(desk: Audited, plan: Plan, name: Digest) -> Intent:
     """The intent that applies a plan (its digest is `name`), leaning on waiver or broken glass where it must.
 
     Raises:
@@ -55,7 +56,7 @@ def promotion_intent(desk: Desk, plan: Plan, name: Digest) -> Intent:
         generation=plan.expected.generation + 1,
         before_version=plan.expected.version,
     )
-    refused = desk.refusal(Kind.INTENT, subject, plain)
+    refused = desk.refusal(Word(Kind.INTENT, subject, plan.requester, plain))
     if refused is None:
         return plain
     waivers = [hash_ for hash_, waived in desk.book.waivers.items() if waived.waiver.verdict == plan.verdict]
@@ -63,7 +64,7 @@ def promotion_intent(desk: Desk, plan: Plan, name: Digest) -> Intent:
     leaning = [plain.model_copy(update={"waiver": waiver}) for waiver in reversed(waivers)]
     leaning += [plain.model_copy(update={"break_glass": glass}) for glass in reversed(glasses)]
     for intent in leaning:
-        other = desk.refusal(Kind.INTENT, subject, intent)
+        other = desk.refusal(Word(Kind.INTENT, subject, plan.requester, intent))
         if other is None:
             return intent
         refused = other  # the newest exception that was tried says most about why

@@ -59,8 +59,8 @@ class AuditReport(Record):
     """`rsa-ops audit verify --json`.
 
     `entries` were good, from the first on; `first_bad` is what came next, None where nothing did. `registry` holds
-    the disagreements with MLflow, `overdue` what should have been ratified by now. `checked` and `not_checked` say in
-    words what the result rests on.
+    the disagreements with MLflow, `overdue` what should have been ratified by now. `checked` and `not_checked` say
+    in words what the result rests on.
     """
 
     schema_: Literal["rsa_ops/audit/v1"] = Field(default="rsa_ops/audit/v1", alias="schema")

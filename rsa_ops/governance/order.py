@@ -71,7 +71,7 @@ class Order:
                 self._judged.add(payload.candidate_digest)
                 return self._verdict(entry, name, payload)
             case Papers():
-                return self._papered(entry, name, payload)
+                return self._papered(entry, payload) or self._promotion(entry, name, payload, moment)
             case ClockSet():
                 text = f"an administrator let the clock go back: {payload.reason}"
                 self.notes.append(Note(sequence=entry.sequence, text=text))
@@ -83,7 +83,7 @@ class Order:
         moved = self.versions.get(place)
         return self.papers.get(place) if moved is None else Named(moved.moved.digest, moved.sequence)
 
-    def _papered(self, entry: Entry, name: Digest, papers: Papers) -> Fault | None:
+    def _papered(self, entry: Entry, papers: Papers) -> Fault | None:
         """Papers are about an adapter that a verdict judged, and a version keeps its digest."""
         if entry.subject != f"{papers.model}/{papers.version}":
             return Fault(Flaw.BAD_PAYLOAD, f"papers of {papers.model}/{papers.version} under another subject")
@@ -93,7 +93,6 @@ class Order:
         if known is not None and known.digest != papers.digest:
             return _other_digest(papers.model, papers.version, papers.digest, known)
         self.papers.setdefault((papers.model, papers.version), Named(papers.digest, entry.sequence))
-        self.promotions.papers[name] = papers
         return None
 
     def _promotion(self, entry: Entry, name: Digest, payload: object, moment: Moment) -> Fault | None:

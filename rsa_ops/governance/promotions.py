@@ -58,10 +58,14 @@ class Waived(NamedTuple):
 
 @dataclass
 class Filed:
-    """A plan of the ledger, by its entry; `approvals` maps keys to the entries in which they approved."""
+    """A plan of the ledger, by its entry; `approvals` maps keys to the entries in which they approved.
+
+    `applied` is the entry that moved the alias by it, None before.
+    """
 
     plan: Plan
     sequence: int
+    applied: int | None = None
     approvals: dict[Digest, int] = field(default_factory=dict)
 
 
@@ -109,9 +113,9 @@ class Promotions:
     aliases: dict[str, AliasState] = field(default_factory=dict)
     verdicts: dict[Digest, Judged] = field(default_factory=dict)
     waivers: dict[Digest, Waived] = field(default_factory=dict)
-    papers: dict[Digest, Papers] = field(default_factory=dict)
     waived: list[tuple[int, Waived]] = field(default_factory=list)
     bare_moves: list[int] = field(default_factory=list)
+    papers: dict[Digest, Papers] = field(default_factory=dict)
     intents: bool = False
 
     def alias(self, subject: str) -> AliasState:
@@ -139,6 +143,9 @@ class Promotions:
         if isinstance(payload, Waiver):
             self.waivers[name] = Waived(payload, word.key, sequence)
             return
+        if isinstance(payload, Papers):
+            self.papers[name] = payload
+            return
         state = self.aliases.setdefault(word.subject, AliasState())
         match payload:
             case Plan():
@@ -165,7 +172,9 @@ class Promotions:
         state.named[moved.version] = moved.digest
 
     def _leaned(self, state: AliasState, intent: Intent, sequence: int) -> None:
-        """What the move leaned on counts as used from here on."""
+        """The plan, and what the move leaned on, count as used from here on."""
+        if intent.plan is not None:
+            state.plans[intent.plan].applied = sequence
         if intent.break_glass is not None:
             state.glasses[intent.break_glass].used = sequence
         if intent.waiver is not None:

@@ -94,12 +94,17 @@ def _plan(book: Promotions, word: Word, plan: Plan) -> Faults:
             f"the verdict judged {short(judged.given.candidate_digest)}; the plan is about {short(plan.digest)}",
             hint="A version is promoted on a verdict about its own bytes.",
         )
-    papers = None if plan.papers is None else book.papers.get(plan.papers)
-    about = None if papers is None else (papers.model, papers.version, papers.digest)
-    if plan.papers is not None and about != (plan.model, plan.version, plan.digest):
-        yield IntegrityError(f"{short(plan.papers)} is no papers entry about {plan.model} version {plan.version}")
     if plan.approvals < judged.approvals:
         yield UsageError(f"the policy asks for {judged.approvals} approvals, the plan for {plan.approvals}")
+    papers = None if plan.papers is None else book.papers.get(plan.papers)
+    if plan.papers is not None and papers is None:
+        yield MissingError(f"the papers {short(plan.papers)} that the plan names are not in this ledger")
+    if papers is not None and (papers.model, papers.version, papers.digest) != (
+        plan.model,
+        plan.version,
+        plan.digest,
+    ):
+        yield IntegrityError("the papers that the plan names are about another version")
     if plan_digest(plan) in book.alias(word.subject).plans:
         yield ConflictError("this plan is in the ledger already")
 

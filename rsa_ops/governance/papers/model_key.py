@@ -52,12 +52,13 @@ def model_key(ledger_key: Path) -> ModelKey:
     if not path.exists():
         require_own_folder(path.parent)
         try:
-            private = ec.generate_private_key(ec.SECP256R1())
-            write_private(path, private)
-            write_bytes(public_path(path), _pem(private.public_key()))
+            write_private(path, ec.generate_private_key(ec.SECP256R1()))
         except ConflictError:
             pass  # another process made it in this moment
-    return load_model_key(path)
+    key = load_model_key(path)
+    if not public_path(path).exists():
+        write_bytes(public_path(path), public_pem(key.public_key))
+    return key
 
 
 def load_model_key(path: Path) -> ModelKey:
