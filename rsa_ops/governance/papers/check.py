@@ -15,7 +15,7 @@ from rsa_ops.governance.audit import KeyLine
 from rsa_ops.governance.checkpoint import Checkpoint
 from rsa_ops.governance.export import read_lines
 from rsa_ops.governance.finding import Finding
-from rsa_ops.governance.papers.bundle import DERIVED, INDEX, Bundle, Parts, make_bundle, open_bundle
+from rsa_ops.governance.papers.bundle import INDEX, Bundle, Parts, is_derived, make_bundle, open_bundle
 from rsa_ops.governance.papers.index import EvidenceIndex
 from rsa_ops.governance.papers.questions import ENTRIES
 from rsa_ops.governance.verify import verify_rows
@@ -55,7 +55,7 @@ def check_bundle(data: bytes, source: str, now: datetime, checkpoints: Sequence[
         version=index.version,
         rows=rows,
         checkpoints={name: members[name] for name in kept},
-        documents={n: members[n] for n in members if n not in DERIVED and n != ENTRIES and n not in kept},
+        documents={n: members[n] for n in members if not is_derived(n) and n != ENTRIES and n not in kept},
     )
     again = make_bundle(parts, now)
     if again.data != data:
