@@ -184,12 +184,12 @@ def test_other_answers_than_the_judged_ones_stop_it(desk: Desk) -> None:
 def test_judged_answers_that_the_papers_name_must_be_those_bytes(desk: Desk) -> None:
     papers = desk.shelf.papers["2"]
     probe = kept(desk.shelf, "2", PROBE)
-    desk.store.client.log_artifact(papers.run, str(probe))
-    named = {**papers.files, PROBE: digest_bytes(probe.read_bytes())}
-    desk.notary.write(Kind.PAPERS, f"{MODEL}/2", papers.model_copy(update={"files": named}))
-    where = next(file for file in (desk.shelf.folder / "artifacts" / papers.run).rglob(PROBE) if file.is_file())
-    with without(where, b'{"texts": ["a"], "outputs": ["b"]}'):
-        assert "not those that the papers name" in refused(desk, ExitCode.INTEGRITY).message
+    named = papers.model_copy(update={"probe": digest_bytes(probe.read_bytes())})
+    desk.notary.write(Kind.PAPERS, f"{MODEL}/2", named)
+    with without(probe, b'{"texts": ["a"], "outputs": ["b"]}'):
+        assert "not those that its papers name" in refused(desk, ExitCode.INTEGRITY).message
+    with without(probe, b"[]"):
+        refused(desk, ExitCode.INTEGRITY)
     assert "named by its papers" in str(go(desk).checks[-1])
 
 
