@@ -10,7 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,8 @@ from rsa_ops.evaluation.benchmark import PROBE
 from rsa_ops.governance.apply import Step
 from rsa_ops.governance.desk import open_desk as verified_desk
 from rsa_ops.governance.entry import Kind
-from rsa_ops.governance.payloads import Intent, payload_as
+from rsa_ops.governance.notary import Notary
+from rsa_ops.governance.payloads import Intent, PolicyLock, payload_as
 from rsa_ops.governance.pointer import open_intent
 from rsa_ops.governance.reconcile import reconcile
 from rsa_ops.governance.store import utc_now
@@ -32,6 +34,7 @@ from rsa_ops.serving.trial import Answer, FreshProcess, fresh_process
 from rsa_ops.stages.rollback import Wish, drill, roll_back
 from rsa_ops.tracking.registry import AliasPointer, move_alias
 
+from ...postgres import Postgres
 from .shelf import MODEL, Desk, Shelf, open_desk
 
 KILLED = Path(__file__).with_name("killed.py")
@@ -217,6 +220,32 @@ def test_a_broken_ledger_stops_it(desk: Desk, shelf: Shelf) -> None:
     with pytest.raises(IntegrityError, match="check `ledger`"):
         go(desk)
     assert desk.live() == "3"
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_clock_that_is_wrong_moves_nothing(desk: Desk, minutes: int) -> None:
+    def wrong() -> datetime:
+        return utc_now() + timedelta(minutes=minutes)
+
+    if minutes > 0:  # somebody else's clock was ahead, and ours is right
+        ahead = replace(desk.notary.ledger, clock=wrong)
+        lock = PolicyLock(
+            pipeline="x", policy="x", policy_digest=digest_bytes(b"x"), test_digest=digest_bytes(b"x")
+        )
+        Notary(ahead, desk.notary.signer).write(Kind.POLICY_LOCK, "run", lock)
+        refused(desk, ExitCode.INTEGRITY)
+    else:
+        slow = replace(desk, notary=Notary(replace(desk.notary.ledger, clock=wrong), desk.notary.signer))
+        refused(slow, ExitCode.INTEGRITY)
+
+
+def test_a_rollback_on_a_postgresql_ledger_goes_the_same_way(
+    shelf: Shelf, tmp_path: Path, postgres: Postgres
+) -> None:
+    desk = open_desk(shelf, tmp_path, address=postgres.new_database())
+    assert go(desk).target.version == "2"
+    assert (desk.live(), desk.standing().generation) == ("2", 4)
+    assert verifies(desk)
 
 
 def test_a_promotion_that_was_faster_wins_and_the_rollback_moves_nothing(desk: Desk) -> None:
