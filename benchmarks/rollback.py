@@ -196,9 +196,9 @@ def quote(record: dict[str, Any]) -> None:
     fresh = record["check_seconds_median"]["fresh process"]
     words = (
         f"{record['cores']} cores, load {load} before (`benchmarks/results/rollback.json`): a drill on a model of\n"
-        f"the demo's size takes {drill['median']} s (the whole command; {drill['fastest']} to {drill['slowest']} s of "
-        f"{record['drills']}), {fresh} s of it in the fresh\nprocess, and {used} s of processor time in both. A "
-        f"rollback took {record['rollback_seconds']} s. The limit is {record['limit_seconds']:.0f} s.\n"
+        f"the demo's size takes {drill['median']} s (the whole command; {drill['fastest']} to {drill['slowest']} s "
+        f"in {record['drills']}), {fresh} s of it in the fresh\nprocess, and {used} s of processor time in both. "
+        f"A rollback took {record['rollback_seconds']} s. The limit is {record['limit_seconds']:.0f} s.\n"
     )
     page.write_text(f"{before}{MARKS[0]}\n{words}{MARKS[1]}{after}", encoding="utf-8")
 
