@@ -2,8 +2,8 @@
 
 Run: python benchmarks/promotion.py   ->  benchmarks/results/promotion.json and the block in docs/governance.md
 
-Two processes race fifty times, on SQLite and on PostgreSQL, each round with a plan of its own from the same generation.
-Then a process is killed (SIGKILL) at every step of a promotion and of a rollback, and `reconcile` ends what it left.
+Two processes race fifty times, on SQLite and on PostgreSQL, each round with plans from the same generation. Then a
+process is killed (SIGKILL) at every step of a promotion and of a rollback, and `reconcile` ends what it left.
 The processes are those of tests/unit/governance, which hold the same laws; the registry is a file for each alias.
 """
 
