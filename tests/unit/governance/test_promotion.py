@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from rsa_ops.core.verdict import Outcome
 from rsa_ops.errors import ConflictError, ExitCode, IntegrityError, MissingError, RsaOpsError, UsageError
 from rsa_ops.governance.apply import carry_out, finish
 from rsa_ops.governance.audit import chain_notes, overdue
+from rsa_ops.governance.desk import open_desk
 from rsa_ops.governance.entry import Draft, Kind
 from rsa_ops.governance.finding import Flaw
+from rsa_ops.governance.notary import Notary
 from rsa_ops.governance.payloads import (
     Abandoned,
     Approval,
@@ -36,6 +39,7 @@ from rsa_ops.governance.plan import (
 from rsa_ops.governance.pointer import NOWHERE, open_intent, pointer_history, standing_at
 from rsa_ops.governance.promotion import leaned_on, promotion_of
 from rsa_ops.governance.reconcile import reconcile
+from rsa_ops.governance.store import open_ledger
 from rsa_ops.stages.promotion import approve, break_glass, duration, ratify, waive
 
 from .conftest import digest
@@ -513,6 +517,15 @@ def test_a_promotion_stops_at_a_ledger_that_does_not_verify(world: World) -> Non
         world.desk()
     carry_out(desk, world.live, intent)  # verified before the edit, and built on what was verified
     assert world.champion == "2"
+
+
+def test_a_ledger_that_may_only_be_read_refuses_and_nothing_moves(world: World) -> None:
+    world.judge("2")
+    file = world.plan("2")
+    readable = replace(open_ledger(str(world.folder / "ledger.db"), write=False), clock=world.clock)
+    desk = open_desk(Notary(readable, world.keys["ops"]))
+    intent = world.intent(file.plan(), desk)
+    refused(world, lambda: carry_out(desk, world.live, intent), ExitCode.USAGE, "may not be written")
 
 
 WRONG: dict[str, Callable[[World, Plan, Intent], tuple[Kind, Any, str]]] = {
