@@ -130,10 +130,10 @@ def known_store(address: str | None, store: str | None, file: Path | None = None
 
 def _disagreements(verified: Verified, uri: str) -> tuple[Finding, ...]:
     order = verified.walk.order
-    if not order.versions:
+    if not order.named:
         return ()  # nothing to ask a store for, and asking costs seconds
     store = reading_store(uri)
-    return disagreements(order, read_registry(store, {model for model, _ in order.versions}, order.versions))
+    return disagreements(order, read_registry(store, {model for model, _ in order.named}, order.named))
 
 
 def reading_store(uri: str) -> Store:
@@ -153,8 +153,8 @@ def _checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: str |
     entries = "1 entry" if walk.entries == 1 else f"{walk.entries} entries"
     lines = [f"{entries}: bytes, hashes, order, keys, roles, signatures, times, policy locks, plans"]
     lines += [_about(entry) for entry in checkpoints if entry.sequence < walk.entries]
-    if store is not None and walk.order.versions:
-        count = len(walk.order.versions)
+    if store is not None and walk.order.named:
+        count = len(walk.order.named)
         lines.append(f"MLflow at {store}: {len(walk.order.pointers)} aliases and the bytes of {count} versions")
     return tuple(lines)
 
@@ -165,7 +165,7 @@ def _not_checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: s
         lines.append("what comes after the first bad entry, and MLflow")
     elif store is None:
         lines.append("MLflow: no store was asked")
-    elif not verified.walk.order.versions:
+    elif not verified.walk.order.named:
         lines.append("MLflow: the ledger names no alias and no version yet")
     lines += [_about(entry) for entry in checkpoints if entry.sequence >= verified.walk.entries]
     if not checkpoints:

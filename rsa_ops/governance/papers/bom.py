@@ -12,7 +12,7 @@ from typing import Any
 from rsa_ops.core.digest import Digest
 from rsa_ops.core.estimate import Estimate
 from rsa_ops.errors import IntegrityError
-from rsa_ops.governance.papers.dossier import Dossier, hexadecimal
+from rsa_ops.governance.papers.dossier import Dossier, hexadecimal, package_url
 from rsa_ops.governance.papers.limits import limits
 
 _NAMESPACE = uuid.UUID("8f6f2f0a-6d0f-5b52-9d3b-0c5f7f0a9a57")
@@ -164,7 +164,7 @@ def _data(dossier: Dossier) -> dict[str, Any]:
 def _libraries(dossier: Dossier) -> list[dict[str, Any]]:
     pairs = (entry.split("==") for entry in dossier.source.libraries if "==" in entry)
     return [
-        {"type": "library", "name": name, "version": version, "purl": f"pkg:pypi/{name}@{version}"}
+        {"type": "library", "name": name, "version": version, "purl": package_url(name, version)}
         for name, version in pairs
     ]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rsa_ops.core.digest import digest_bytes
+from rsa_ops.core.digest import digest_bytes, short
 from rsa_ops.core.verdict import Verdict
 from rsa_ops.errors import IntegrityError
 from rsa_ops.gates.policy import Policy
@@ -33,15 +33,14 @@ from rsa_ops.governance.papers.index import (
     indexed,
 )
 from rsa_ops.governance.papers.model_key import public_pem
-from rsa_ops.governance.papers.questions import DECISIONS, ENTRIES, LEDGER_KEYS, MODEL_KEY
+from rsa_ops.governance.papers.questions import DECISIONS, ENTRIES, LEDGER_KEYS, MODEL_KEY, PLANS
 from rsa_ops.governance.papers.signature import files_digest, signed_files
-from rsa_ops.governance.papers.story import Story, read_entries, require_files, tell
+from rsa_ops.governance.papers.story import Story, approved_plans, read_entries, require_files, tell
 from rsa_ops.governance.payloads import PolicyLock, VerdictGiven, payload_as
 from rsa_ops.governance.verify import Verified, verify_rows
 from rsa_ops.governance.view import Row
 
 INDEX, INDEX_TEXT, INDEX_JAPANESE = "index.json", "INDEX.md", "INDEX.ja.md"
-DERIVED = (INDEX, INDEX_TEXT, INDEX_JAPANESE, DECISIONS, LEDGER_KEYS, MODEL_KEY)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
 
 
@@ -89,6 +88,10 @@ def make_bundle(parts: Parts, now: datetime) -> Bundle:
         **parts.documents,
         **parts.checkpoints,
         ENTRIES: "".join(export_lines(rows)).encode("utf-8"),
+        **{
+            f"{PLANS}{short(name)}.json": (file.model_dump_json(indent=2) + "\n").encode("utf-8")
+            for name, file in approved_plans(story).items()
+        },
         DECISIONS: LedgerEntries(source=ENTRIES, entries=story.entries).to_json().encode("utf-8"),
         LEDGER_KEYS: _keys(verified),
         MODEL_KEY: public_pem(story.papers.signer_public_key),
@@ -102,6 +105,12 @@ def make_bundle(parts: Parts, now: datetime) -> Bundle:
     return Bundle(_zipped(members), index, verified, found)
 
 
+def is_derived(member: str) -> bool:
+    """Whether a member is made from the others."""
+    made = (INDEX, INDEX_TEXT, INDEX_JAPANESE, DECISIONS, LEDGER_KEYS, MODEL_KEY)
+    return member in made or member.startswith(PLANS)
+
+
 def open_bundle(data: bytes) -> dict[str, bytes]:
     """The members of a bundle, by name; nothing about them is believed yet.
 
@@ -113,10 +122,12 @@ def open_bundle(data: bytes) -> dict[str, bytes]:
             infos = archive.infolist()
             if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
                 raise IntegrityError("its files are compressed, which a bundle's never are")
+            if sum(info.file_size for info in infos) > len(data):
+                raise IntegrityError("its files overlap")
             if len({info.filename for info in infos}) != len(infos):
                 raise IntegrityError("it holds a name twice")
             return {info.filename: archive.read(info) for info in infos}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError, OSError) as error:
         raise IntegrityError(f"no bundle: {error}") from error
 
 

@@ -61,7 +61,7 @@ def _head(dossier: Dossier) -> Iterator[str]:
     measured = dossier.measurements
     yield f"# {dossier.model}, version {dossier.version}"
     yield ""
-    yield f"A {measured.method} adapter beside the frozen model `{measured.base_model}`, for the task "
+    yield f"An adapter (method `{measured.method}`) beside the frozen model `{measured.base_model}`, for the task"
     yield f"`{dossier.run.pipeline}` ({dossier.run.task})."
     if dossier.description:
         yield ""
@@ -86,7 +86,7 @@ def _data(dossier: Dossier) -> Iterator[str]:
     yield ""
     yield "## Data"
     yield ""
-    yield f"Source `{validation.source}`, {validation.rows_used:,} of {validation.rows_read:,} rows used. "
+    yield f"Source `{validation.source}`, {validation.rows_used:,} of {validation.rows_read:,} rows used."
     yield _plain(validation.sampling)
     yield ""
     splits = ((split.name, f"{split.rows:,}", f"`{split.digest}`") for split in validation.splits)
@@ -181,7 +181,7 @@ def _judged(dossier: Dossier) -> Iterator[str]:
         ((r.rule, r.required, r.observed, r.outcome.value) for r in verdict.rulings),
     )
     yield ""
-    yield f"Policy `{verdict.policy}` (`{verdict.policy_digest}`), locked before any score was read; "
+    yield f"Policy `{verdict.policy}` (`{verdict.policy_digest}`), locked before any score was read;"
     yield f"the verdict is entry `{dossier.verdict_entry}` of the ledger."
 
 
@@ -195,7 +195,7 @@ def _cost(dossier: Dossier) -> Iterator[str]:
         ((entry.arm, str(entry.per_training), str(entry.total)) for entry in tco.arms),
     )
     yield ""
-    yield f"{tco.measured_share:.0%} of the total rests on measured quantities; prices from {tco.price_book} "
+    yield f"{tco.measured_share:.0%} of the total rests on measured quantities; prices from {tco.price_book}"
     yield f"({tco.price_book_date}). {tco.fx_note}"
 
 
@@ -214,7 +214,7 @@ def _end(dossier: Dossier) -> Iterator[str]:
     yield ""
     yield "## Signature"
     yield ""
-    yield "`model.sig` beside this card is an OMS signature of the adapter's folder; the ledger's `papers` entry "
+    yield "`model.sig` beside this card is an OMS signature of the adapter's folder; the ledger's `papers` entry"
     yield "names its key. `rsa-ops evidence` puts all of it into one file, and checks it."
 
 

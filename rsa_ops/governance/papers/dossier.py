@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from rsa_ops.core.comparison import ArmSummary, Comparison
 from rsa_ops.core.costs import Tco
@@ -96,6 +97,11 @@ class Dossier:
                     f"no papers for {self.name}: {what} is {found}, expected {expected}",
                     hint="The results folder holds records of different runs. Run again.",
                 )
+
+
+def package_url(name: str, version: str) -> str:
+    """The package URL of a Python package (purl: a `+` in a version is written `%2B`)."""
+    return f"pkg:pypi/{quote(name)}@{quote(version, safe='.-_~')}"
 
 
 def hexadecimal(digest: Digest) -> str:

@@ -9,8 +9,20 @@ from pydantic import Field
 
 from rsa_ops.core.digest import Digest, digest_bytes, short
 from rsa_ops.core.record import Record, Value
-from rsa_ops.governance.papers.questions import MEASUREMENTS, OTHER_CHECKPOINT, QUESTIONS, WHAT, Question
+from rsa_ops.governance.papers.questions import (
+    APPROVED_PLAN,
+    MEASURED,
+    MEASUREMENTS,
+    NAMED_BY_PAPERS,
+    OTHER_CHECKPOINT,
+    OTHERS,
+    PLANS,
+    QUESTIONS,
+    WHAT,
+    Question,
+)
 
+_BEGINNINGS = {PLANS: APPROVED_PLAN, MEASURED: MEASUREMENTS, OTHERS: OTHER_CHECKPOINT}
 NOTICE = "Evidence, not legal advice: what these files show, and not that a law or a standard is met."
 NOTICE_JAPANESE = "本資料は証拠であり、法的助言ではない。法令・規格への適合を保証するものではない。"
 
@@ -75,7 +87,8 @@ def index_markdown(index: EvidenceIndex, *, japanese: bool) -> str:
 
 
 def _indexed(path: str, data: bytes) -> IndexedFile:
-    english, japanese = WHAT.get(path) or (OTHER_CHECKPOINT if path.startswith("ledger/") else MEASUREMENTS)
+    told = (what for start, what in _BEGINNINGS.items() if path.startswith(start))
+    english, japanese = WHAT.get(path) or next(told, NAMED_BY_PAPERS)
     return IndexedFile(path=path, digest=digest_bytes(data), size_bytes=len(data), what=english, what_ja=japanese)
 
 
@@ -85,10 +98,17 @@ def _answer(question: Question, members: Mapping[str, bytes]) -> Answer:
         reference=question.reference,
         question=question.english,
         question_ja=question.japanese,
-        files=tuple(name for name in question.files if name in members),
+        files=tuple(found for name in question.files for found in _matching(name, members)),
         note=question.note,
         note_ja=question.note_japanese,
     )
+
+
+def _matching(name: str, members: Mapping[str, bytes]) -> Iterator[str]:
+    """The member of this name, or all that begin so where it is a beginning."""
+    for member in sorted(members):
+        if member == name or (name in _BEGINNINGS and member.startswith(name)):
+            yield member
 
 
 def _english(index: EvidenceIndex) -> Iterator[str]:
@@ -106,7 +126,7 @@ def _english(index: EvidenceIndex) -> Iterator[str]:
         found = _cell(answer.files, answer.note)
         yield f"| {answer.framework}, {answer.reference} | {answer.question} | {found} |"
     yield ""
-    yield "| file | what it is | SHA-256 |"
+    yield "| file | what it is | SHA-256, its beginning |"
     yield "| --- | --- | --- |"
     for file in index.files:
         yield f"| `{file.path}` | {file.what} | `{short(file.digest)}` |"
@@ -127,11 +147,11 @@ def _japanese(index: EvidenceIndex) -> Iterator[str]:
         found = _cell(answer.files, answer.note_ja)
         yield f"| {answer.framework} {answer.reference} | {answer.question_ja} | {found} |"
     yield ""
-    yield "| ファイル | 内容 | SHA-256 |"
+    yield "| ファイル | 内容 | SHA-256（先頭） |"
     yield "| --- | --- | --- |"
     for file in index.files:
         yield f"| `{file.path}` | {file.what_ja} | `{short(file.digest)}` |"
 
 
 def _cell(files: tuple[str, ...], note: str) -> str:
-    return " ".join(filter(None, (", ".join(f"`{name}`" for name in files), note)))
+    return "; ".join(filter(None, (", ".join(f"`{name}`" for name in files), note)))

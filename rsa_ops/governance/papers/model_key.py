@@ -7,6 +7,7 @@ has signed its public half; a signature by any other P-256 key says nothing here
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,13 +52,12 @@ def model_key(ledger_key: Path) -> ModelKey:
     path = model_key_path(ledger_key)
     if not path.exists():
         require_own_folder(path.parent)
-        try:
-            private = ec.generate_private_key(ec.SECP256R1())
-            write_private(path, private)
-            write_bytes(public_path(path), _pem(private.public_key()))
-        except ConflictError:
-            pass  # another process made it in this moment
-    return load_model_key(path)
+        with suppress(ConflictError):  # another process made it in this moment
+            write_private(path, ec.generate_private_key(ec.SECP256R1()))
+    key = load_model_key(path)
+    if not public_path(path).exists():
+        write_bytes(public_path(path), public_pem(key.public_key))
+    return key
 
 
 def load_model_key(path: Path) -> ModelKey:

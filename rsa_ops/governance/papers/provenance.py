@@ -10,7 +10,7 @@ from typing import Any
 
 from rsa_ops.core.digest import Digest
 from rsa_ops.governance.papers.attestation import statement
-from rsa_ops.governance.papers.dossier import Dossier, hexadecimal
+from rsa_ops.governance.papers.dossier import Dossier, hexadecimal, package_url
 
 PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:rsa-ops:build-type:train:v1"
@@ -74,7 +74,7 @@ def _dependencies(dossier: Dossier) -> list[dict[str, Any]]:
         tree = {"treeClean": bool(source.clean)}
         found.append({"name": "pipeline folder", "digest": {"gitCommit": source.commit}, "annotations": tree})
     libraries = (entry.split("==") for entry in source.libraries if "==" in entry)
-    return [*found, *({"uri": f"pkg:pypi/{name}@{version}"} for name, version in libraries)]
+    return [*found, *({"uri": package_url(name, version)} for name, version in libraries)]
 
 
 def _material(name: str, digest: Digest) -> dict[str, Any]:

@@ -16,6 +16,9 @@ CHECKPOINT = "ledger/checkpoint.json"
 DECISIONS = "ledger/decisions.json"
 LEDGER_KEYS = "keys/ledger.json"
 MODEL_KEY = "keys/model.pub"
+MEASURED = "measurements/"
+PLANS = "ledger/plan-"
+OTHERS = "ledger/checkpoint-"
 
 AI_ACT = "EU AI Act"
 ISO_42001 = "ISO/IEC 42001"
@@ -23,7 +26,10 @@ JAPAN = "AI 事業者ガイドライン"
 
 
 class Question(NamedTuple):
-    """A question, where it is asked, and the files that answer; without files, `note` says who must answer."""
+    """A question, where it is asked, and the files that answer; without files, `note` says who must answer.
+
+    A name that ends with a slash or a hyphen stands for every file whose name begins so.
+    """
 
     framework: str
     reference: str
@@ -51,6 +57,13 @@ QUESTIONS = (
     ),
     Question(
         AI_ACT,
+        "Annex IV, 2 (c)",
+        "How is it built, and what computing did its training take?",
+        "どのような構成で、学習にどれだけの計算資源を要したか。",
+        (paper.BOM, paper.CARD, MEASURED),
+    ),
+    Question(
+        AI_ACT,
         "Annex IV, 2 (d)",
         "Which data was used, where does it come from, and how was it checked?",
         "どのデータを用い、その出所は何か、どのように検査したか。",
@@ -61,7 +74,7 @@ QUESTIONS = (
         "Annex IV, 2 (e)",
         "Who decided that it may be used, and could a person have refused?",
         "利用の可否を誰が判断し、人が拒否できたか。",
-        (DECISIONS, LEDGER_KEYS),
+        (DECISIONS, PLANS, LEDGER_KEYS),
         "Oversight while it is in use is not shown here.",
         "運用中の人による監督は本資料の対象外。",
     ),
@@ -104,9 +117,9 @@ QUESTIONS = (
     ),
     Question(
         AI_ACT,
-        "Annex IV, 5, 7, 8, 9",
-        "Risk management, standards applied, declaration of conformity, post-market monitoring.",
-        "リスク管理、適用規格、適合宣言、市販後監視。",
+        "Annex IV, 2 (f), 5, 7, 8, 9",
+        "Planned changes, risk management, standards applied, declaration of conformity, post-market monitoring.",
+        "あらかじめ定めた変更、リスク管理、適用規格、適合宣言、市販後監視。",
         (),
         "Not in this bundle; the provider answers.",
         "本資料には含まれない。提供者が回答する。",
@@ -139,7 +152,7 @@ QUESTIONS = (
         "A.6.2.5",
         "Deployment: under which plan and whose approval did it go into use?",
         "展開：どの計画と承認に基づき利用を開始したか。",
-        (DECISIONS,),
+        (DECISIONS, PLANS),
     ),
     Question(
         ISO_42001,
@@ -234,5 +247,7 @@ WHAT: dict[str, tuple[str, str]] = {
 }
 """What each member is, in English and Japanese."""
 
+APPROVED_PLAN = ("a plan and its approvals (DSSE)", "計画とその承認（DSSE）")
 MEASUREMENTS = ("time, memory and energy of the training", "学習の時間・メモリ・電力量")
+NAMED_BY_PAPERS = ("named by the papers entry", "papers 記録に記載のファイル")
 OTHER_CHECKPOINT = ("a checkpoint that was kept elsewhere", "別途保管された到達点")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from rsa_ops.core.canonical import canonical_json
 from rsa_ops.core.digest import Digest, digest_bytes
+from rsa_ops.core.record import Value
 from rsa_ops.errors import IntegrityError, MissingError
-from rsa_ops.governance.entry import Kind, Sealed, entry_hash, pae, parse_entry
+from rsa_ops.governance.entry import Kind, Sealed, entry_hash, parse_entry
 from rsa_ops.governance.papers.folder import VERDICT
-from rsa_ops.governance.payloads import Papers, payload_as
+from rsa_ops.governance.payloads import Approval, Papers, Plan, payload_as
+from rsa_ops.governance.plan import PlanFile, PlanSignature, plan_digest, plan_file
 from rsa_ops.governance.view import Row
 
-PLAN_TYPE = "application/vnd.rsa-ops.promotion-plan.v1+json"
+V = TypeVar("V", bound=Value)
 _MOVES = (Kind.APPLIED, Kind.ROLLBACK)
 
 
@@ -78,10 +80,29 @@ def _about(entries: tuple[Sealed, ...], papers: Papers) -> list[Sealed]:
         found += [part for part in (lock, sealed) if part is not None and part not in found]
         names |= {sealed.hash}
         if entry.kind is Kind.PLAN:
-            names |= {digest_bytes(pae(PLAN_TYPE, canonical_json(payload)))}
+            names |= {plan_digest(payload_as(entry, Plan))}
         if named and entry.kind in _MOVES:
             aliases |= {entry.subject}
     return sorted(found, key=lambda sealed: sealed.entry.sequence)
+
+
+def approved_plans(story: Story) -> dict[Digest, PlanFile]:
+    """Every plan that somebody approved, by its digest, as a DSSE envelope with the approvals as its signatures.
+
+    The requester's own signature is not among them: in the ledger it is the one under the `plan` entry.
+    """
+    plans = {plan_digest(plan): plan for plan in _payloads(story, Kind.PLAN, Plan)}
+    signatures: dict[Digest, list[PlanSignature]] = {}
+    for sealed in story.entries:
+        if sealed.entry.kind is Kind.APPROVAL:
+            approval = payload_as(sealed.entry, Approval)
+            signature = PlanSignature(keyid=sealed.entry.key, sig=approval.signature)
+            signatures.setdefault(approval.plan, []).append(signature)
+    return {name: plan_file(plans[name], tuple(found)) for name, found in signatures.items() if name in plans}
+
+
+def _payloads(story: Story, kind: Kind, payload: type[V]) -> list[V]:
+    return [payload_as(sealed.entry, payload) for sealed in story.entries if sealed.entry.kind is kind]
 
 
 def require_files(papers: Papers, documents: dict[str, bytes]) -> None:
@@ -108,4 +129,8 @@ def require_files(papers: Papers, documents: dict[str, bytes]) -> None:
 def _sealed(number: int, row: Row) -> Sealed:
     if not isinstance(row.body, str) or not isinstance(row.signature, str):
         raise IntegrityError(f"entry {number} of the ledger is no entry")
-    return Sealed(entry=parse_entry(row.body), body=row.body, hash=entry_hash(row.body), signature=row.signature)
+    try:
+        name = entry_hash(row.body)
+    except ValueError as error:
+        raise IntegrityError(f"entry {number} of the ledger is no UTF-8 text") from error
+    return Sealed(entry=parse_entry(row.body), body=row.body, hash=name, signature=row.signature)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from rsa_ops.core.canonical import canonical_json
 from rsa_ops.core.digest import digest_bytes
 from rsa_ops.core.record import Record, Value
 from rsa_ops.core.run_record import RunRecord
@@ -20,15 +19,13 @@ from rsa_ops.costs import CostConfig, default_book, total_cost
 from rsa_ops.files import digest_file, digest_folder
 from rsa_ops.gates.policy import NonInferiorityRule, Policy
 from rsa_ops.governance.checkpoint import make_checkpoint
-from rsa_ops.governance.entry import Kind, Role, Sealed, pae, to_base64
-from rsa_ops.governance.keys import FileKey
+from rsa_ops.governance.entry import Kind, Role, Sealed
 from rsa_ops.governance.papers.bundle import Bundle, Parts, make_bundle
 from rsa_ops.governance.papers.dossier import Dossier, Source
 from rsa_ops.governance.papers.folder import SIGNATURE, make_papers
 from rsa_ops.governance.papers.model_key import ModelKey, model_key
 from rsa_ops.governance.papers.questions import CHECKPOINT
 from rsa_ops.governance.papers.signature import sign_folder
-from rsa_ops.governance.papers.story import PLAN_TYPE
 from rsa_ops.governance.payloads import Generation, Papers, Plan, PolicyLock, VerdictGiven
 
 from ...reporting.conftest import comparison_of, measured, sha
@@ -129,7 +126,7 @@ def a_dossier(adapter: Path, verdict: Verdict | None = None) -> Dossier:
         source=Source(
             version="0.1.0",
             package=sha("7"),
-            libraries=("python 3.11", "peft==0.21.2", "torch==2.13.0"),
+            libraries=("python 3.11", "peft==0.21.2", "torch==2.13.0+cpu"),
             environment=digest_bytes(ENVIRONMENT.encode()),
             commit="a" * 40,
             clean=True,
@@ -187,14 +184,6 @@ class Candidate:
             reason="the verdict says so",
             nonce="0" * 32,
         )
-
-
-def digest_of_plan(plan: Plan) -> str:
-    return digest_bytes(pae(PLAN_TYPE, canonical_json(plan.model_dump(mode="json"))))
-
-
-def signed_plan(plan: Plan, key: FileKey) -> str:
-    return to_base64(key.sign(pae(PLAN_TYPE, canonical_json(plan.model_dump(mode="json")))))
 
 
 def records_of(dossier: Dossier) -> dict[str, bytes]:

@@ -19,7 +19,9 @@ from securesystemslib.signer import SSlibKey
 
 from rsa_ops.core.digest import digest_bytes
 from rsa_ops.core.verdict import Outcome
-from rsa_ops.errors import IntegrityError
+from rsa_ops.errors import IntegrityError, UsageError
+from rsa_ops.governance.entry import Kind, Role
+from rsa_ops.governance.finding import Flaw
 from rsa_ops.governance.keyring import Holder
 from rsa_ops.governance.keys import FileKey, make_key
 from rsa_ops.governance.papers import folder as paper
@@ -29,8 +31,10 @@ from rsa_ops.governance.papers.card import card
 from rsa_ops.governance.papers.folder import make_papers
 from rsa_ops.governance.papers.judgement import full_result, simple_result
 from rsa_ops.governance.papers.provenance import provenance
+from rsa_ops.governance.payloads import PointerMoved
 
-from .conftest import ENVIRONMENT, POLICY, Candidate, a_candidate, a_verdict, sha
+from ..conftest import begun
+from .conftest import ENVIRONMENT, MODEL, POLICY, Candidate, a_candidate, a_verdict, judged, sha
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +103,7 @@ def test_the_provenance_names_base_data_source_commit_and_libraries(made: Candid
     # base, data, training split, source of the package: as the records of the run have them
     assert digests == {sha("e"), sha("2"), sha("0"), sha("7")}
     assert [entry["digest"]["gitCommit"] for entry in found if "gitCommit" in entry.get("digest", {})] == ["a" * 40]
-    assert [e["uri"] for e in found if "uri" in e] == ["pkg:pypi/peft@0.21.2", "pkg:pypi/torch@2.13.0"]
+    assert [e["uri"] for e in found if "uri" in e] == ["pkg:pypi/peft@0.21.2", "pkg:pypi/torch@2.13.0%2Bcpu"]
     (environment,) = predicate["runDetails"]["byproducts"]
     assert "sha256:" + environment["digest"]["sha256"] == digest_bytes(made.documents[paper.ENVIRONMENT])
 
@@ -241,3 +245,42 @@ def test_records_of_different_runs_get_no_papers(made: Candidate, what: str) -> 
     changed = getattr(made.dossier, what).model_copy(update=changes[what])
     with pytest.raises(IntegrityError, match="no papers"):
         make_papers(replace(made.dossier, **{what: changed}), POLICY, ENVIRONMENT, b"", made.kit.key("operator"))
+
+
+def test_papers_of_an_adapter_that_no_verdict_is_about_are_found(made: Candidate, tmp_path) -> None:
+    kit = begun(tmp_path)
+    kit.grant("operator", Role.OPERATOR)
+    kit.write(Kind.PAPERS, f"{MODEL}/3", made.papers)
+    assert kit.verify().first_bad.flaw is Flaw.WRONG_ORDER
+    assert kit.verify().first_bad.sequence == 2
+
+
+def test_a_version_keeps_the_digest_that_its_papers_name(tmp_path) -> None:
+    made = a_candidate(tmp_path)
+    other = digest_bytes(b"another adapter")
+    judged(made.kit, a_verdict(other), run="second")
+    made.kit.write(Kind.PAPERS, f"{MODEL}/4", made.papers.model_copy(update={"version": "4", "digest": other}))
+    assert made.kit.verify().first_bad is None
+    named = made.kit.verify().walk.order.named
+    assert {place: found.digest for place, found in named.items()} == {
+        (MODEL, "3"): made.papers.digest,
+        (MODEL, "4"): other,
+    }
+    moved = PointerMoved(model=MODEL, alias="champion", version="4", digest=made.papers.digest, generation=1)
+    sealed = made.kit.write(Kind.APPLIED, f"{MODEL}@champion", moved)
+    bad = made.kit.verify().first_bad
+    assert (bad.flaw, bad.sequence) == (Flaw.BAD_PAYLOAD, sealed.entry.sequence)
+
+
+@pytest.mark.parametrize("change", [{"digest": digest_bytes(b"second")}, {"version": "5"}])
+def test_papers_that_contradict_earlier_ones_or_their_subject_are_found(tmp_path, change: dict[str, str]) -> None:
+    made = a_candidate(tmp_path)
+    judged(made.kit, a_verdict(digest_bytes(b"second")), run="second")
+    sealed = made.kit.write(Kind.PAPERS, f"{MODEL}/3", made.papers.model_copy(update=change))
+    bad = made.kit.verify().first_bad
+    assert (bad.flaw, bad.sequence) == (Flaw.BAD_PAYLOAD, sealed.entry.sequence)
+
+
+def test_an_approver_may_not_write_papers(made: Candidate) -> None:
+    with pytest.raises(UsageError, match="may not write papers"):
+        made.kit.write(Kind.PAPERS, f"{MODEL}/3", made.papers, by="approver")
