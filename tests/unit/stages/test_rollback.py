@@ -205,6 +205,18 @@ def test_an_alias_moved_outside_stops_it(desk: Desk) -> None:
     assert "in the registry" in refused(desk, ExitCode.INTEGRITY).message
 
 
+def test_from_a_champion_that_somebody_deleted_it_goes_back(desk: Desk) -> None:
+    desk.store.client.delete_model_version(MODEL, "3")  # and its alias with it, without a word
+    assert desk.live() is None
+    assert go(desk).target.version == "2"
+    assert desk.live() == "2"
+
+
+def test_an_alias_that_was_deleted_while_its_version_is_there_stops_it(desk: Desk) -> None:
+    desk.store.client.delete_registered_model_alias(MODEL, "champion")
+    assert "names no version" in refused(desk, ExitCode.INTEGRITY).message
+
+
 def test_an_open_intent_stops_it(desk: Desk) -> None:
     desk.intend("1")
     assert "rsa-ops reconcile" in refused(desk, ExitCode.CONFLICT).hint
