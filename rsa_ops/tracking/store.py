@@ -41,13 +41,7 @@ def open_store(uri: str, experiment: str, artifacts: Path) -> Store:
         MissingError: the server does not answer.
         ConflictError: another program keeps the database locked.
     """
-    for name, value in _QUIET_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    import logging
-
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    # It logs a traceback of every database error before it raises the error, which `store_errors` explains.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    quiet()
     with store_errors(uri), disk_errors(artifacts):
         from mlflow import MlflowClient
 
@@ -63,6 +57,33 @@ def open_store(uri: str, experiment: str, artifacts: Path) -> Store:
             return Store(uri, client, found.experiment_id)
         location = artifacts.resolve().as_uri() if local is not None else None
         return Store(uri, client, client.create_experiment(experiment, artifact_location=location))
+
+
+def read_store(uri: str) -> Store:
+    """Open a store that is there already, to read from: nothing is created in it. `experiment_id` is empty.
+
+    Raises:
+        MissingError: there is no such database, or the server does not answer.
+    """
+    quiet()
+    local = local_database(uri)
+    if local is not None and not local.is_file():
+        raise MissingError(f"there is no MLflow store at {local}", hint="Give --store.")
+    with store_errors(uri):
+        from mlflow import MlflowClient
+
+        return Store(uri, MlflowClient(tracking_uri=uri, registry_uri=uri), "")
+
+
+def quiet() -> None:
+    """MLflow without telemetry, progress bars and log lines that explain nothing; the user's own settings stay."""
+    for name, value in _QUIET_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    import logging
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It logs a traceback of every database error before it raises the error, which `store_errors` explains.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def local_database(uri: str) -> Path | None:
