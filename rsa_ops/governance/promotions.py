@@ -107,6 +107,7 @@ class AliasState:
 class Promotions:
     """The state of all aliases (by subject), verdicts, waivers and papers (by the hash of their entry).
 
+    `versions` holds the digest of every version that papers or a move ever named; it never changes.
     `intents`: whether the ledger holds any; from the first on, no alias moves without one.
     """
 
@@ -116,6 +117,7 @@ class Promotions:
     waived: list[tuple[int, Waived]] = field(default_factory=list)
     bare_moves: list[int] = field(default_factory=list)
     papers: dict[Digest, Papers] = field(default_factory=dict)
+    versions: dict[tuple[str, str], Digest] = field(default_factory=dict)
     intents: bool = False
 
     def alias(self, subject: str) -> AliasState:
@@ -145,6 +147,7 @@ class Promotions:
             return
         if isinstance(payload, Papers):
             self.papers[name] = payload
+            self.versions[payload.model, payload.version] = payload.digest
             return
         state = self.aliases.setdefault(word.subject, AliasState())
         match payload:
@@ -170,6 +173,7 @@ class Promotions:
             self._leaned(state, state.open.intent, sequence)
         state.at, state.open = generation_of(moved), None
         state.named[moved.version] = moved.digest
+        self.versions[moved.model, moved.version] = moved.digest
 
     def _leaned(self, state: AliasState, intent: Intent, sequence: int) -> None:
         """The plan, and what the move leaned on, count as used from here on."""

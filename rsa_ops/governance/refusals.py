@@ -30,6 +30,7 @@ from rsa_ops.governance.payloads import (
     Approval,
     BreakGlass,
     Intent,
+    Papers,
     Plan,
     PointerMoved,
     Ratified,
@@ -69,6 +70,8 @@ def refusal(book: Promotions, word: Word, moment: Moment) -> Refusal:  # noqa: P
             return next(_intent(book, word, intent, moment), None)
         case PointerMoved() as moved:
             return next(_moved(book, word, moved), None)
+        case Papers() as papers:
+            return other_digest(book, papers.model, papers.version, papers.digest)
         case Abandoned() as abandoned:
             return _closes(book.alias(word.subject), abandoned.intent)
     return None
@@ -81,8 +84,20 @@ def approvers(filed: Filed, keyring: Keyring) -> tuple[Digest, ...]:
     return tuple(holder.key for holder in holders if holder.until is None and holder.role in roles)
 
 
+def other_digest(book: Promotions, model: str, version: str, digest: Digest) -> Refusal:
+    """Why a version may not be named with this digest: the ledger knows it by another."""
+    known = book.versions.get((model, version), digest)
+    if known == digest:
+        return None
+    return IntegrityError(
+        f"version {version} of {model} is {short(known)} in the ledger, and {short(digest)} here",
+        hint="A version keeps its bytes. Was the registered model deleted and made again? Give it another name.",
+    )
+
+
 def _plan(book: Promotions, word: Word, plan: Plan) -> Faults:
     yield from _subject(word, plan.model, plan.alias)
+    yield from _told(other_digest(book, plan.model, plan.version, plan.digest))
     if plan.requester != word.key:
         yield IntegrityError(f"{short(word.key)} files a plan that {short(plan.requester)} is said to ask for")
     judged = book.verdicts.get(plan.verdict)
@@ -163,6 +178,7 @@ def _ratified(book: Promotions, word: Word, ratified: Ratified) -> Refusal:
 def _intent(book: Promotions, word: Word, intent: Intent, moment: Moment) -> Faults:
     state = book.alias(word.subject)
     yield from _subject(word, intent.model, intent.alias)
+    yield from _told(other_digest(book, intent.model, intent.version, intent.digest))
     if state.open is not None:
         yield ConflictError(
             f"entry {state.open.sequence} is an intent to move {word.subject} that is still open",

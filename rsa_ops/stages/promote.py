@@ -22,6 +22,7 @@ from rsa_ops.governance.entry import Sealed
 from rsa_ops.governance.plan import PlanFile, write_plan
 from rsa_ops.governance.pointer import pointer_history, subject_of
 from rsa_ops.governance.promotion import Promotion, promotion_of
+from rsa_ops.governance.refusals import other_digest
 from rsa_ops.stages.benchmark import Scored
 from rsa_ops.stages.champion import model_name, released
 from rsa_ops.stages.papers import write_papers
@@ -62,9 +63,11 @@ def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tup
         model.measurements.artifact_digest,
         _tags(run, model, verdict),
     )
+    desk = open_desk(run.notary)
+    if (strange := other_digest(desk.book, version.name, version.version, version.digest)) is not None:
+        raise strange  # before papers would name it in a ledger that then no longer verified
     probe = _probe(run, scores)
     papers = write_papers(run, version, model, verdict, digest_file(probe))
-    desk = open_desk(run.notary)
     state = desk.alias(subject_of(version.name, CHAMPION))
     if state.at.digest == version.digest:
         _tell_champion_already(run, desk, version)

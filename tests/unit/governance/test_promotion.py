@@ -40,7 +40,7 @@ from rsa_ops.governance.pointer import NOWHERE, open_intent, pointer_history, st
 from rsa_ops.governance.promotion import leaned_on, promotion_of
 from rsa_ops.governance.reconcile import reconcile
 from rsa_ops.governance.store import open_ledger
-from rsa_ops.stages.promotion import approve, break_glass, duration, ratify, waive
+from rsa_ops.stages.promotion import Wish, approve, break_glass, duration, file_plan, ratify, waive
 
 from .conftest import digest
 from .promoting import MODEL, SUBJECT, World, begin, bytes_of, copy_of
@@ -128,6 +128,14 @@ def test_a_plan_may_ask_for_more_approvals_than_its_policy_and_never_for_fewer(w
         world, lambda: world.plan("2", approvals=0), ExitCode.USAGE, "policy asks for: 1; that the plan does: 0"
     )
     assert world.plan("2", approvals=2).plan().approvals == 2
+
+
+def test_a_version_that_was_made_again_with_other_bytes_is_not_planned(world: World) -> None:
+    """A registered model that is deleted and made again counts its versions from 1."""
+    world.promoted("2")
+    world.judge("9")
+    again = Wish(MODEL, "1", bytes_of("9"), "made again")
+    refused(world, lambda: file_plan(world.desk(), again), ExitCode.INTEGRITY, "A version keeps its bytes")
 
 
 def test_the_requesters_approval_does_not_count_and_is_refused(world: World) -> None:
@@ -346,7 +354,7 @@ def test_a_rollback_needs_no_plan_and_leads_only_to_what_was_there(world: World)
     world.promoted("2")
     for wrong, code in (
         (back(3, "9", "2"), ExitCode.CONFLICT),
-        (back(3, "1", "2", digest=digest("other")), ExitCode.CONFLICT),
+        (back(3, "1", "2", digest=digest("other")), ExitCode.INTEGRITY),
         (back(2, "1", "2"), ExitCode.CONFLICT),
         (back(3, "1", "1"), ExitCode.CONFLICT),
         (back(3, "1", "2", plan=digest("plan")), ExitCode.INTEGRITY),
