@@ -95,7 +95,13 @@ def _moved(scenario: Scenario, values: Mapping[str, Decimal]) -> Scenario:
 def _figures(case: BusinessCase, words: Words) -> None:
     sure = case.simulation
     columns = st.columns(4)
-    columns[0].metric(words.saving, str(case.saving), f"{sure.saving_p10} … {sure.saving_p90}", delta_color="off")
+    columns[0].metric(
+        words.saving,
+        str(case.saving),
+        f"{sure.saving_p10} … {sure.saving_p90}",
+        delta_color="off",
+        delta_arrow="off",
+    )
     columns[1].metric(
         words.npv, str(case.npv), f"P(NPV > 0) = {sure.probability_npv_positive:.0%}", delta_color="off"
     )
@@ -120,10 +126,10 @@ def _categories(case: BusinessCase, words: Words) -> go.Figure:
         figure.add_bar(y=[arm.arm for arm in arms], x=amounts, name=words.categories[name], orientation="h")
     figure.update_layout(
         barmode="stack",
-        height=260,
+        height=300,
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        legend={"orientation": "h", "y": -0.25},
-        xaxis={"title": case.currency},
+        legend={"orientation": "h", "y": -0.35, "yanchor": "top"},
+        xaxis={"title": {"text": case.currency, "standoff": 4}},
     )
     return figure
 
