@@ -117,7 +117,10 @@ def append_times(ledger: Ledger, key: FileKey) -> dict[str, float]:
     for _ in range(REPEATS):
         taken = []
         for number in range(APPENDS):
-            draft = Draft(kind=Kind.PLAN, subject="model@champion", payload={"number": number})
+            lock = PolicyLock(
+                pipeline="p", policy=str(number), policy_digest=digest_bytes(b"p"), test_digest=digest_bytes(b"t")
+            )
+            draft = Draft.of(Kind.POLICY_LOCK, "a run", lock)
             start = time.perf_counter()
             ledger.append(draft, key)
             taken.append((time.perf_counter() - start) * 1000)

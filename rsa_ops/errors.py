@@ -4,12 +4,15 @@ RsaOpsError
 ├── UsageError            2   a command line, a file or an argument that cannot be right
 │   └── ConfigError       2   one or more problems in a configuration file, all of them at once
 ├── DataRefused           3   the data is not fit for training or judging
+├── RejectedError         4   an action that stands on a verdict which rejects
+├── InconclusiveError     5   an action that stands on a verdict which decides nothing
 ├── IntegrityError        6   bytes or digests that do not agree with what was recorded
 ├── ConflictError         7   somebody else changed what this action relied on
 └── MissingError          8   something needed is not there (a file, a package, a metric, a service)
     └── CellFailed        8   a training or benchmark cell ended without a result
 
-A verdict is not an error: the gate answers with `ExitCode.REJECTED` or `ExitCode.INCONCLUSIVE`.
+A verdict is not an error: the gate answers with `ExitCode.REJECTED` or `ExitCode.INCONCLUSIVE`. To act on such a
+verdict is one.
 """
 
 from __future__ import annotations
@@ -116,6 +119,18 @@ class DataRefused(RsaOpsError):  # noqa: N818  the field's word
     """The data is not fit for training or judging."""
 
     exit_code = ExitCode.DATA_REFUSED
+
+
+class RejectedError(RsaOpsError):
+    """An action stands on a verdict that rejects, and nothing waives that."""
+
+    exit_code = ExitCode.REJECTED
+
+
+class InconclusiveError(RsaOpsError):
+    """An action stands on a verdict that decides nothing, and nothing waives that."""
+
+    exit_code = ExitCode.INCONCLUSIVE
 
 
 class IntegrityError(RsaOpsError):

@@ -179,7 +179,7 @@ def _business(results: list[Path], book: Path | None, scenario: str, focus: Path
 def gate(
     candidate: Annotated[str, typer.Option(help="A results folder, or the id of a pipeline's MLflow run.")],
     policy: Annotated[Path, typer.Option(help="policy.yaml")],
-    champion: Annotated[str | None, typer.Option(help="Alias of the version to stand against.")] = None,
+    champion: Annotated[str | None, typer.Option(help="Alias or number of the version to stand against.")] = None,
     store: Annotated[
         str | None, typer.Option(help="MLflow store; default: MLFLOW_TRACKING_URI, or the folder's.")
     ] = None,

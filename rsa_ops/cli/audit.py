@@ -178,7 +178,7 @@ def _line(sealed: Sealed) -> str:
     said = entry.payload.get("outcome") or entry.payload.get("reason") or entry.payload.get("name") or ""
     return (
         f"{entry.sequence:6} {entry.at[:19]}Z {entry.kind.value:12} {subject:34.34} "
-        f"{entry.role.value:8} {short(entry.key)} {said}"
+        f"{entry.role.value:8} {short(entry.key)} {said!s:.32}"
     ).rstrip()
 
 
@@ -188,5 +188,5 @@ def _report_lines(report: AuditReport) -> list[str]:
     lines += [f"not      {words}" for words in report.not_checked]
     lines += [f"note     {note}" for note in report.notes]
     bad = [report.first_bad] if report.first_bad is not None else []
-    lines += [f"BAD      {finding}" for finding in (*bad, *report.registry)]
+    lines += [f"BAD      {finding}" for finding in (*bad, *report.registry, *report.overdue)]
     return [*lines, "INTEGRITY BROKEN" if report.exit_code else "verified"]

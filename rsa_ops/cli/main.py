@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from rsa_ops.cli import alone, audit, dashboard, initialise, keys, planning, running
+from rsa_ops.cli import alone, audit, dashboard, evidence, initialise, keys, planning, promote, running, upkeep
 from rsa_ops.errors import EXIT_MEANINGS, ExitCode, RsaOpsError
 
 EPILOG = "Exit codes: " + " · ".join(f"{int(code)} {words}" for code, words in EXIT_MEANINGS.items())
@@ -27,7 +27,10 @@ planning.add_to(app)
 alone.add_to(app)
 audit.add_to(app)
 keys.add_to(app)
+promote.add_to(app)
+evidence.add_to(app)
 dashboard.add_to(app)
+upkeep.add_to(app)
 
 
 def main() -> None:

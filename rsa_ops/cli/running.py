@@ -126,4 +126,15 @@ def _show(opened: Run, verdict: Verdict) -> None:
         *([f"Decision {sheet}"] if sheet.is_file() else []),
         f"Report   {opened.results / REPORT}",
         f"MLflow   {opened.mlflow_command}",
+        *_promotion_lines(opened),
     )
+
+
+def _promotion_lines(opened: Run) -> list[str]:
+    """The last line of a run that promotes: where its plan stands, by a verified ledger."""
+    from rsa_ops.governance.promotion import Promotion
+    from rsa_ops.stages.promote import RECORD
+    from rsa_ops.stages.report import optional_record
+
+    made = optional_record(Promotion, opened.results / RECORD)
+    return [] if made is None else [f"{made.sentence}; ledger verified ({made.entries} entries)"]

@@ -147,6 +147,7 @@ class Policy(Record):
 
     `looks`: how many different comparisons the same test set may carry; each is then tested at alpha / looks
     (Bonferroni), and one more is refused. None counts them, reports the count, and limits nothing.
+    `approvals`: how many people beside the one who asks must sign a promotion on a verdict by this policy.
     """
 
     schema_: Literal["rsa_ops/policy/v1"] = Field(default="rsa_ops/policy/v1", alias="schema")
@@ -157,6 +158,7 @@ class Policy(Record):
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     # left out of the digest where it is not set, so that policies from before it keep theirs
     looks: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude_if=lambda looks: looks is None)
+    approvals: Annotated[int, Field(ge=0, le=100)] = Field(default=0, exclude_if=lambda approvals: approvals == 0)
     rules: Annotated[tuple[Annotated[Rule, Field(discriminator="kind")], ...], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -10,9 +11,10 @@ from rsa_ops.core.digest import Digest
 from rsa_ops.core.record import Record, Value
 from rsa_ops.errors import ExitCode
 from rsa_ops.governance.entry import Role, Sealed
-from rsa_ops.governance.finding import Finding, Note
+from rsa_ops.governance.finding import Fault, Finding, Flaw, Note
 from rsa_ops.governance.keyring import Holder
 from rsa_ops.governance.payloads import Custody
+from rsa_ops.governance.promotions import Promotions
 from rsa_ops.governance.verify import Verified
 
 
@@ -57,7 +59,8 @@ class AuditReport(Record):
     """`rsa-ops audit verify --json`.
 
     `entries` were good, from the first on; `first_bad` is what came next, None where nothing did. `registry` holds
-    the disagreements with MLflow. `checked` and `not_checked` say in words what the result rests on.
+    the disagreements with MLflow, `overdue` what should have been ratified by now. `checked` and `not_checked` say
+    in words what the result rests on.
     """
 
     schema_: Literal["rsa_ops/audit/v1"] = Field(default="rsa_ops/audit/v1", alias="schema")
@@ -69,6 +72,7 @@ class AuditReport(Record):
     latest: str
     first_bad: Finding | None
     registry: tuple[Finding, ...]
+    overdue: tuple[Finding, ...] = ()
     keys: tuple[KeyLine, ...]
     notes: tuple[Note, ...]
     checked: tuple[str, ...]
@@ -77,7 +81,8 @@ class AuditReport(Record):
     @property
     def exit_code(self) -> ExitCode:
         """0, or 6 where anything is wrong."""
-        return ExitCode.INTEGRITY if self.first_bad is not None or self.registry else ExitCode.DONE
+        wrong = self.first_bad is not None or self.registry or self.overdue
+        return ExitCode.INTEGRITY if wrong else ExitCode.DONE
 
 
 class LedgerEntries(Record):
@@ -99,4 +104,34 @@ def chain_notes(verified: Verified) -> tuple[Note, ...]:
         for holder in verified.walk.keyring.holders.values()
         if holder.custody == "beside ledger"
     )
-    return (*local, *verified.walk.order.notes)
+    return (*local, *verified.walk.order.notes, *_promotion_notes(verified.walk.order.promotions))
+
+
+def overdue(verified: Verified) -> tuple[Finding, ...]:
+    """The broken glass that was used, and that nobody has ratified in time."""
+    found = (
+        Fault(
+            Flaw.NOT_RATIFIED,
+            f"the glass was broken for {subject}, the plan was applied in entry {glass.used}, and nobody else "
+            f"stood by it before {glass.said.expires}",
+        ).at(glass.sequence)
+        for subject, glass in verified.walk.order.promotions.glasses()
+        if glass.overdue(verified.walk.now)
+    )
+    return tuple(found)
+
+
+def _promotion_notes(book: Promotions) -> Iterator[Note]:
+    for subject, opened in book.open_intents():
+        text = f"an intent to move {subject} to version {opened.intent.version} is open: `rsa-ops reconcile`"
+        yield Note(sequence=opened.sequence, text=text)
+    for sequence, waived in book.waived:
+        text = f"promoted by the waiver in entry {waived.sequence}: {waived.waiver.reason}"
+        yield Note(sequence=sequence, text=text)
+    for subject, glass in book.glasses():
+        if glass.used is not None:
+            state = "NOT RATIFIED YET" if glass.ratified is None else f"ratified by entry {glass.ratified}"
+            text = f"{subject} moved in entry {glass.used} by breaking the glass ({state}): {glass.said.reason}"
+            yield Note(sequence=glass.sequence, text=text)
+    for sequence in book.bare_moves:
+        yield Note(sequence=sequence, text="an alias moved without an intent, before this ledger had any")

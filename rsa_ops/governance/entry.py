@@ -44,6 +44,7 @@ class Kind(StrEnum):
     CLOCK_SET = "clock-set"
     POLICY_LOCK = "policy-lock"
     VERDICT = "verdict"
+    PAPERS = "papers"
     PLAN = "plan"
     APPROVAL = "approval"
     INTENT = "intent"

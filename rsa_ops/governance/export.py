@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,6 +32,11 @@ def read_export(path: Path) -> Iterator[Row]:
             yield from map(_row, lines)
     except FileNotFoundError as error:
         raise MissingError(f"{path} is not there", hint="`rsa-ops audit export` writes one.") from error
+
+
+def read_lines(data: bytes) -> Iterator[Row]:
+    """The rows of an exported file that was read already."""
+    yield from map(_row, io.StringIO(data.decode("utf-8", errors="surrogateescape"), newline="\n"))
 
 
 def _row(line: str) -> Row:

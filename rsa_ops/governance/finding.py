@@ -27,6 +27,7 @@ class Flaw(StrEnum):
     BAD_SIGNATURE = "bad signature"
     BAD_PAYLOAD = "bad payload"
     WRONG_ORDER = "wrong order"
+    NOT_RATIFIED = "not ratified"
     TRUNCATED = "truncated"
     REWRITTEN = "rewritten"
     BAD_CHECKPOINT = "bad checkpoint"

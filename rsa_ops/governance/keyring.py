@@ -21,7 +21,7 @@ KEY_KINDS = (Kind.GENESIS, Kind.KEY_ADDED, Kind.KEY_REVOKED)
 _APPROVERS = frozenset({Kind.APPROVAL, Kind.WAIVER, Kind.RATIFIED})
 _OPERATORS = frozenset(
     {
-        *(Kind.POLICY_LOCK, Kind.VERDICT, Kind.PLAN, Kind.INTENT, Kind.APPLIED),
+        *(Kind.POLICY_LOCK, Kind.VERDICT, Kind.PAPERS, Kind.PLAN, Kind.INTENT, Kind.APPLIED),
         *(Kind.ABANDONED, Kind.ROLLBACK, Kind.BREAK_GLASS),
     }
 )

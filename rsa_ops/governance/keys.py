@@ -1,15 +1,12 @@
 """Keys: made, kept in a file that nobody else can read, and used to sign; never shown.
 
-Ed25519 (RFC 8032) as `cryptography` has it. A private key is a PKCS #8 PEM file with mode 0600, a public key a
-small JSON record beside it. The id of a key is the SHA-256 of its public key's DER SubjectPublicKeyInfo, so that
-`openssl pkey -pubin -outform DER | sha256sum` gives it too.
+Ed25519 (RFC 8032) as `cryptography` has it. A private key is a PKCS #8 PEM file with mode 0600 (`key_file`), a
+public key a small JSON record beside it. The id of a key is the SHA-256 of its public key's DER
+SubjectPublicKeyInfo, so that `openssl pkey -pubin -outform DER | sha256sum` gives it too.
 """
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
 from pathlib import Path
 from typing import Literal, NoReturn, Protocol
 
@@ -17,8 +14,6 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     PublicFormat,
     load_der_public_key,
     load_pem_private_key,
@@ -27,12 +22,10 @@ from pydantic import Field
 
 from rsa_ops.core.digest import Digest, digest_bytes
 from rsa_ops.core.record import Record
-from rsa_ops.errors import ConflictError, IntegrityError, MissingError, UsageError
-from rsa_ops.files import disk_errors, write_record
+from rsa_ops.errors import IntegrityError, UsageError
+from rsa_ops.files import write_record
 from rsa_ops.governance.entry import from_base64, to_base64
-
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_LARGEST_FILE = 16_384
+from rsa_ops.governance.key_file import read_private, write_private
 
 
 class Signer(Protocol):
@@ -132,7 +125,7 @@ def make_key(path: Path) -> FileKey:
         ConflictError: the file is there already. UsageError: nothing may be written there.
     """
     private = Ed25519PrivateKey.generate()
-    _write_private(path, private)
+    write_private(path, private)
     key = FileKey(private)
     write_record(public_path(path), key.public)
     return key
@@ -158,54 +151,11 @@ def public_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.pub")
 
 
-def _write_private(path: Path, private: Ed25519PrivateKey) -> None:
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600 from the first byte
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(name, path)  # unlike a rename, this refuses to replace a key
-        except FileExistsError as error:
-            raise ConflictError(
-                f"{path} is there already, and a key is never replaced", hint="Choose another file."
-            ) from error
-        finally:
-            Path(name).unlink()
-
-
 def _parse(path: Path) -> Ed25519PrivateKey | None:
     # The bytes of the file live in this frame only, which has returned before anything is raised about them.
-    data = _read_guarded(path)
+    data = read_private(path)
     try:
         found = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
     return found if isinstance(found, Ed25519PrivateKey) else None
-
-
-def _read_guarded(path: Path) -> bytes:
-    with disk_errors(path):
-        try:
-            handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except FileNotFoundError as error:
-            raise MissingError(f"{path} is not there", hint="`rsa-ops keys new -o FILE` makes a key.") from error
-        with os.fdopen(handle, "rb") as file:
-            _require_private(path, os.fstat(file.fileno()))  # of the very file that is read, not of its name
-            return file.read(_LARGEST_FILE)
-
-
-def _require_private(path: Path, found: os.stat_result) -> None:
-    if os.name != "posix":
-        return  # elsewhere the mode says nothing about who may read
-    if not stat.S_ISREG(found.st_mode):
-        raise UsageError(f"{path} is no file")
-    if found.st_mode & _OTHERS:
-        raise UsageError(
-            f"{path} has mode {stat.S_IMODE(found.st_mode):04o}: others than its owner may use this private key",
-            hint=f"`chmod 600 {path}`, and if somebody may have read it, have it revoked and make another.",
-        )
-    if found.st_uid not in (os.geteuid(), 0):
-        raise UsageError(f"{path} belongs to another user (uid {found.st_uid})", hint="Use a key of your own.")

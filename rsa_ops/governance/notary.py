@@ -8,17 +8,16 @@ the output of the run and of `audit verify`.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rsa_ops.core.digest import short
 from rsa_ops.core.record import Value
-from rsa_ops.errors import ConflictError, MissingError, UsageError
+from rsa_ops.errors import ConflictError, MissingError
 from rsa_ops.governance.database import database_file, ledger_url
 from rsa_ops.governance.entry import Draft, Kind, Sealed
+from rsa_ops.governance.key_file import require_own_folder
 from rsa_ops.governance.keys import FileKey, Signer, load_key, make_key
 from rsa_ops.governance.store import Guard, Ledger, open_ledger
 
@@ -27,10 +26,11 @@ LOCAL_NAME = "made beside the ledger"
 
 @dataclass(frozen=True)
 class Notary:
-    """Who writes a ledger: the ledger and the signing key."""
+    """Who writes a ledger: the ledger and the signing key, with its file where it has one."""
 
     ledger: Ledger
     signer: Signer
+    key_file: Path | None = None
 
     def write(self, kind: Kind, subject: str, payload: Value, *, guard: Guard | None = None) -> Sealed:
         """Append an entry with a typed payload; errors and `guard` as for `Ledger.append`."""
@@ -54,18 +54,18 @@ def open_notary(address: str, key: Path | None, tell: Callable[[str], None]) -> 
                 f"the ledger at {ledger.address} is shared, and no key is given to sign with",
                 hint="Give --key FILE (or RSA_OPS_KEY); `rsa-ops keys new` makes one, an administrator grants it.",
             )
-        return Notary(ledger, load_key(key))
+        return Notary(ledger, load_key(key), key)
     local = local_key(file)
     if key is not None:
         signer = load_key(key)
         if _begun(ledger, file, signer, key.name, local=False):
             tell(f"began the ledger {file}, signed by {short(signer.public.key)} ({key})")
-        return Notary(ledger, signer)
+        return Notary(ledger, signer, key)
     signer = load_key(local) if _has_entries(ledger, file) else _local_signer(local)
     if _begun(ledger, file, signer, LOCAL_NAME, local=True):
         tell(f"began the ledger {file}, signed by a key that was made beside it ({local})")
         tell("whoever may read that key can write such a ledger anew: keep checkpoints elsewhere, or give --key")
-    return Notary(ledger, signer)
+    return Notary(ledger, signer, local)
 
 
 def local_key(file: Path) -> Path:
@@ -98,20 +98,8 @@ def _has_entries(ledger: Ledger, file: Path) -> bool:
 def _local_signer(path: Path) -> FileKey:
     if path.exists():
         return load_key(path)
-    _require_own_folder(path.parent)
+    require_own_folder(path.parent)
     try:
         return make_key(path)
     except ConflictError:
         return load_key(path)  # another process made it in this moment
-
-
-def _require_own_folder(folder: Path) -> None:
-    """A key in a folder where everybody may rename files could be exchanged for another."""
-    if os.name != "posix" or not folder.exists():
-        return
-    mode = folder.stat().st_mode
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise UsageError(
-            f"{folder} may be written by everybody, so no key can be kept there",
-            hint=f"`chmod o-w {folder}`, or give a key of your own with --key.",
-        )

@@ -52,9 +52,14 @@ def verify_rows(
     for checkpoint in checkpoints:
         checkpoint.require_signature()
     walk = Walk(now=now, tolerance=tolerance, checkpoints=tuple(checkpoints))
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        bad = _first_bad(walk, iter(rows), threads)
+    bad = verify_more(walk, rows)
     return Verified(walk, bad if bad is not None else walk.end())
+
+
+def verify_more(walk: Walk, rows: Iterable[Row]) -> Finding | None:
+    """Go on with a walk over the rows behind its last one; the first bad one, or None."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        return _first_bad(walk, iter(rows), threads)
 
 
 def _first_bad(walk: Walk, rows: Iterator[Row], threads: ThreadPoolExecutor) -> Finding | None:

@@ -90,9 +90,12 @@ class View:
         for row in self.connection.execute(wanted, execution_options=how).mappings():
             yield _sealed(row)
 
-    def rows(self) -> Iterator[Row]:
-        """All rows in order, just as they are."""
-        wanted = select(ENTRIES).order_by(ENTRIES.c.sequence)
+    def rows(self, *, after: int | None = None) -> Iterator[Row]:
+        """All rows in order, or those numbered above `after`, just as they are."""
+        number = ENTRIES.c.sequence
+        wanted = select(ENTRIES).order_by(number)  # all of them: a number below zero, or none, is a finding too
+        if after is not None:
+            wanted = wanted.where(number > after)
         for row in self.connection.execute(wanted, execution_options=_STREAMED).mappings():
             yield Row(row["body"], row["hash"], row["signature"], {name: row[name] for name in COPIES})
 

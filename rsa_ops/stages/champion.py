@@ -7,16 +7,18 @@ replace it, so here only the examples are random.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rsa_ops.core.cell import Cell
 from rsa_ops.core.comparison import ALL, Contrast
 from rsa_ops.core.digest import Digest, short
-from rsa_ops.errors import IntegrityError
+from rsa_ops.errors import IntegrityError, MissingError
 from rsa_ops.evaluation.matrix import Matrix, clean_rows, read_scores, require_same_examples, score_matrix
 from rsa_ops.files import digest_folder, fresh_folder
 from rsa_ops.gates.policy import CHAMPION, ChampionRule, Policy
+from rsa_ops.governance.payloads import PointerMoved, payload_as
+from rsa_ops.governance.pointer import pointer_history
 from rsa_ops.models.task import Task
 from rsa_ops.stages.benchmark import Scored, score_artifacts
 from rsa_ops.stages.compare import score_column
@@ -24,7 +26,7 @@ from rsa_ops.stages.run import Run
 from rsa_ops.stages.train import Trained
 from rsa_ops.stages.validate import Data
 from rsa_ops.stats import artifact_noninferiority, measure_variation
-from rsa_ops.tracking.registry import Version, by_alias, fetch_adapter, registered_name
+from rsa_ops.tracking.registry import Version, by_alias, by_number, fetch_adapter, registered_name
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,12 @@ def find_champion(run: Run, data: Data, models: tuple[Trained, ...]) -> Champion
     """The champion that the candidate stands against, or None where there is no other one.
 
     When the candidate itself is the champion already (the same run again), it stands against the one that
-    it replaced.
+    it replaced. Which version that is, the ledger says; an alias counts only where no ledger has ever moved it.
 
     Raises:
         MissingError, IntegrityError, CellFailed: the champion cannot be evaluated; never a pass.
     """
-    name = model_name(run, models)
-    version = by_alias(run.store, name, CHAMPION)
-    if version is not None and version.digest == released(run, models).measurements.artifact_digest:
-        version = by_alias(run.store, name, f"{CHAMPION}-before-{version.version}")
+    version = _standing(run, model_name(run, models), released(run, models).measurements.artifact_digest)
     if version is None:
         return None
     folder = run.cells / "champion-adapters" / short(version.digest)
@@ -70,6 +69,24 @@ def find_champion(run: Run, data: Data, models: tuple[Trained, ...]) -> Champion
     cell = Cell(arm=CHAMPION, seed=run.config.released_seed)
     (scored,) = score_artifacts(run, data, [(cell, folder)], CHAMPION)
     return Champion(version, scored)
+
+
+def _standing(run: Run, name: str, candidate: Digest) -> Version | None:
+    with run.notary.ledger.view() as view:
+        history = [payload_as(sealed.entry, PointerMoved) for sealed in pointer_history(view, name, CHAMPION)]
+    if not history:
+        found = by_alias(run.store, name, CHAMPION)
+        return None if found is None or found.digest == candidate else found
+    moved = next((move for move in reversed(history) if move.digest != candidate), None)
+    if moved is None:
+        return None
+    version = by_number(run.store, name, moved.version)
+    if version is None:
+        raise MissingError(
+            f"the champion, version {moved.version} of {name}, is not in the registry any more",
+            hint="`rsa-ops audit verify` tells what else is gone; `rsa-ops rollback` goes to one that exists.",
+        )
+    return replace(version, digest=moved.digest)
 
 
 def champion_contrasts(

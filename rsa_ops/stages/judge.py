@@ -30,7 +30,7 @@ from rsa_ops.stages.design import RECORD as DESIGN_RECORD
 from rsa_ops.stages.ledger import LedgerChoice, find_lock, found_notary, lock_policy, seal_verdict
 from rsa_ops.stages.report import all_records, optional_record
 from rsa_ops.stages.validate import RUN_RECORD
-from rsa_ops.tracking.registry import Version, by_alias, registered_name
+from rsa_ops.tracking.registry import Version, by_alias, by_number, registered_name
 from rsa_ops.tracking.runs import fetch_files, find_run
 from rsa_ops.tracking.store import Store, open_store
 
@@ -54,9 +54,9 @@ def gate_alone(
 ) -> Judged:
     """Judge the run `candidate` (a results folder or an MLflow run id) by a policy file.
 
-    `champion`: the alias of a registered version that the candidate must stand against as well. The policy lock
-    and the verdict go to the ledger that was chosen, or to the one beside the run's store; `tell` is told where
-    there is none.
+    `champion`: alias or number of a registered version that the candidate must stand against as well. The policy
+    lock and the verdict go to the ledger that was chosen, or to the one beside the run's store; `tell` is told
+    where there is none.
 
     Raises:
         MissingError: no such run, alias or scores. ConfigError: the policy has problems.
@@ -139,10 +139,11 @@ def _released(policy: Policy, record: RunRecord, measured: tuple[Measurements, .
 
 
 def _version(store: Store, name: str, alias: str) -> Version:
-    version = by_alias(store, name, alias)
+    version = by_number(store, name, alias) if alias.isdecimal() else by_alias(store, name, alias)
     if version is None:
         raise MissingError(
-            f"no version of {name} carries the alias {alias!r}", hint="Leave --champion out for a first version."
+            f"{name} has no version {alias}" if alias.isdecimal() else f"no version of {name} is its {alias!r}",
+            hint="Leave --champion out for a first version.",
         )
     return version
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsa_ops.core.digest import Digest
-from rsa_ops.core.verdict import Verdict
+from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.errors import IntegrityError, MissingError, UsageError
 from rsa_ops.gates.policy import Policy
 from rsa_ops.governance.database import database_file, ledger_url
@@ -83,11 +83,15 @@ def signing_key(address: str, key: Path | None) -> FileKey:
     Raises:
         MissingError: neither is there. UsageError: others may read it.
     """
-    file = database_file(ledger_url(address))
-    beside_it = None if file is None else local_key(file)
+    beside_it = _beside(address)
     if key is None and (beside_it is None or not beside_it.is_file()):
         raise MissingError("no key to sign with", hint="Give --key FILE, or set RSA_OPS_KEY.")
     return load_key(key or beside_it or Path())
+
+
+def _beside(address: str) -> Path | None:
+    file = database_file(ledger_url(address))
+    return None if file is None else local_key(file)
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def open_writer(address: str | None, key: Path | None) -> Iterator[Notary]:
     place = address or default_address()
     open_ledger(place, write=False).close()  # refuses a file that is not there, which writing would make
     with closing(open_ledger(place, write=True)) as ledger:
-        yield Notary(ledger, signing_key(place, key))
+        yield Notary(ledger, signing_key(place, key), key or _beside(place))
 
 
 def full_key(notary: Notary, beginning: str) -> Digest:
@@ -132,6 +136,7 @@ def lock_policy(
         policy_digest=policy.digest(),
         test_digest=test_digest,
         design_digest=design_digest,
+        approvals=policy.approvals,
     )
     return notary.write(Kind.POLICY_LOCK, run_id, lock)
 
@@ -171,5 +176,6 @@ def seal_verdict(
         candidate_digest=verdict.candidate_digest,
         champion_digest=verdict.champion_digest,
         design_digest=design_digest,
+        unmet=tuple(ruling.rule[:255] for ruling in verdict.rulings if ruling.outcome is not Outcome.PROMOTE),
     )
     return notary.write(Kind.VERDICT, run_id, given)

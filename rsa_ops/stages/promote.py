@@ -1,6 +1,7 @@
-"""Stage: on a passing verdict the candidate's adapter becomes a version, is tried, and becomes the champion.
+"""Stage: on a passing verdict the candidate's adapter becomes a version, is tried, and is planned as the champion.
 
-Adapters only: a full checkpoint is not registered. Never cached.
+Adapters only: a full checkpoint is not registered. Where the policy asks for no approvals the plan is applied at
+once; else it waits, as `plan.json` in the results, for those who must sign it. Never cached.
 """
 
 from __future__ import annotations
@@ -8,24 +9,42 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.evaluation.benchmark import PROBE
+from rsa_ops.files import digest_file
 from rsa_ops.gates.policy import CHAMPION
+from rsa_ops.governance.champions import Move, rolled_back
+from rsa_ops.governance.desk import Desk, open_desk
+from rsa_ops.governance.entry import Sealed
+from rsa_ops.governance.plan import PlanFile, write_plan
+from rsa_ops.governance.pointer import pointer_history, subject_of
+from rsa_ops.governance.promotion import Promotion, promotion_of
+from rsa_ops.governance.refusals import other_digest
 from rsa_ops.stages.benchmark import Scored
 from rsa_ops.stages.champion import model_name, released
+from rsa_ops.stages.papers import write_papers
+from rsa_ops.stages.promotion import Wish, apply, file_plan
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.train import Trained, train_log
 from rsa_ops.tracking.context import source_tags
-from rsa_ops.tracking.registry import Version, by_alias, move_alias, register_adapter, tag_version
+from rsa_ops.tracking.registry import Version, register_adapter
+
+PLAN = "plan.json"
+RECORD = "promotion.json"
 
 
 def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tuple[Scored, ...]) -> Version | None:
-    """Register the candidate and move `champion` to it; None when the verdict does not allow it.
+    """Register the candidate, plan its promotion, and apply the plan where the policy asks for no approvals.
+
+    None when the verdict does not allow it. What became of it is in `promotion.json`.
 
     Raises:
-        IntegrityError: the registered adapter, loaded in a fresh process, predicts something else.
+        IntegrityError: the registered adapter, loaded in a fresh process, predicts something else; the ledger does
+            not verify; the champion was moved from outside.
+        ConflictError: another promotion was faster, or was interrupted.
     """
     run.progress.stage("promote", verdict.outcome.value)
     if verdict.outcome is not Outcome.PROMOTE:
@@ -44,23 +63,76 @@ def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tup
         model.measurements.artifact_digest,
         _tags(run, model, verdict),
     )
-    if "rsa.verified" not in version.tags:
+    desk = open_desk(run.notary)
+    if (strange := other_digest(desk.book, version.name, version.version, version.digest)) is not None:
+        raise strange  # before papers would name it in a ledger that then no longer verified
+    probe = _probe(run, scores)
+    papers = write_papers(run, version, model, verdict, digest_file(probe))
+    state = desk.alias(subject_of(version.name, CHAMPION))
+    if state.at.digest == version.digest:
+        _tell_champion_already(run, desk, version)
+        return version
+    left = _rolled_back(run, version)
+    if left is not None:
+        run.progress.note(
+            f"{version.name} version {version.version} was rolled back from (entry {left.sealed.entry.sequence}); "
+            "it is not planned again by itself; `rsa-ops promote plan` does, for who knows that it is good now"
+        )
+        return version
+    if not any(filed.plan.digest == version.digest for filed in state.plans.values()):
         run.progress.note(f"loading {version.name} version {version.version} in a fresh process, to ask it again")
-        _verify_in_fresh_process(run, version, scores)
-        tag_version(run.store, version, {"verified": "predicts the same in a fresh process"})
-    _crown(run, version)
+        _verify_in_fresh_process(run, version, probe)
+    _plan_and_apply(run, desk, version, papers)
     return version
 
 
-def _crown(run: Run, version: Version) -> None:
-    before = by_alias(run.store, version.name, CHAMPION)
-    if before is not None and before.version == version.version:
-        run.progress.note(f"{version.name} version {version.version} is the champion already")
+def _rolled_back(run: Run, version: Version) -> Move | None:
+    """The rollback that left these bytes, where none of a later date has promoted them again."""
+    with run.notary.ledger.view() as view:
+        moves = [Move.of(sealed) for sealed in pointer_history(view, version.name, CHAMPION)]
+    return rolled_back(moves).get(version.digest)
+
+
+def _plan_and_apply(run: Run, desk: Desk, version: Version, papers: Sealed) -> None:
+    wish = Wish(
+        model=version.name,
+        version=version.version,
+        digest=version.digest,
+        reason=f"the verdict of the run {run.run_id}; in a fresh process it predicted the same",
+        run=run.run_id,
+        papers=papers.hash,
+    )
+    file = file_plan(desk, wish)
+    write_plan(run.results / PLAN, file)
+    run.keep_file(run.results / PLAN)
+    needed = run.policy.approvals
+    if needed:
+        _keep(run, desk, file)
+        who = "one key" if needed == 1 else f"{needed} keys"
+        run.progress.note(
+            f"the plan waits for {who} beside the one that asked: `rsa-ops promote approve {run.results / PLAN} "
+            f"--ledger {run.notary.ledger.address} --key FILE` by each, then `rsa-ops promote apply` with the same"
+        )
         return
-    if before is not None:
-        move_alias(run.store, version.name, f"{CHAMPION}-before-{version.version}", before.version)
-    move_alias(run.store, version.name, CHAMPION, version.version)
-    run.progress.note(f"{version.name} version {version.version} is now the champion")
+    apply(desk, run.store, file)
+    made = _keep(run, desk, file)
+    run.progress.note(
+        f"{version.name} version {version.version} is now the champion (generation {made.generation})"
+    )
+
+
+def _keep(run: Run, desk: Desk, file: PlanFile) -> Promotion:
+    made = promotion_of(desk, file.plan())
+    run.keep(made, RECORD)
+    return made
+
+
+def _tell_champion_already(run: Run, desk: Desk, version: Version) -> None:
+    run.progress.note(f"{version.name} version {version.version} is the champion already")
+    filed = desk.alias(subject_of(version.name, CHAMPION)).plans.values()
+    applied = [entry for entry in filed if entry.applied is not None and entry.plan.digest == version.digest]
+    if applied:
+        run.keep(promotion_of(desk, applied[-1].plan), RECORD)
 
 
 def _tags(run: Run, model: Trained, verdict: Verdict) -> dict[str, str]:
@@ -88,10 +160,15 @@ json.dump([loaded.predict([text])[0] for text in texts], open(sys.argv[1], "w"))
 """
 
 
-def _verify_in_fresh_process(run: Run, version: Version, scores: tuple[Scored, ...]) -> None:
+def _probe(run: Run, scores: tuple[Scored, ...]) -> Path:
+    """Texts and answers of the released cell, each text predicted alone."""
     wanted = (run.policy.candidate, run.config.released_seed)
     entry = next(entry for entry in scores if (entry.cell.arm, entry.cell.seed) == wanted)
-    probe = json.loads((entry.folder / PROBE).read_text(encoding="utf-8"))
+    return entry.folder / PROBE
+
+
+def _verify_in_fresh_process(run: Run, version: Version, judged: Path) -> None:
+    probe = json.loads(judged.read_text(encoding="utf-8"))
     answer = run.work / "logs" / "fresh-process.json"
     question = [run.store.uri, f"models:/{version.name}/{version.version}", probe["texts"]]
     done = subprocess.run(  # noqa: S603  our own interpreter and code

@@ -44,6 +44,12 @@ def by_alias(store: Store, name: str, alias: str) -> Version | None:
     return None if found is None else _version(found)
 
 
+def by_number(store: Store, name: str, number: str) -> Version | None:
+    """The version with this number, or None."""
+    found = _or_none(store, lambda: store.client.get_model_version(name, number))
+    return None if found is None else _version(found)
+
+
 def by_digest(store: Store, name: str, digest: Digest) -> Version | None:
     """The version whose adapter has this digest, or None."""
     with store_errors(store.uri):
@@ -92,11 +98,20 @@ def move_alias(store: Store, name: str, alias: str, version: str) -> None:
         store.client.set_registered_model_alias(name, alias, version)
 
 
-def tag_version(store: Store, version: Version, tags: Mapping[str, str]) -> None:
-    """Set tags (ours, under `rsa.`) on a version."""
-    with store_errors(store.uri):
-        for key, value in tags.items():
-            store.client.set_model_version_tag(version.name, version.version, f"rsa.{key}", value)
+@dataclass(frozen=True)
+class AliasPointer:
+    """The aliases of a registry as a promotion sees them (`governance.pointer.LivePointer`)."""
+
+    store: Store
+
+    def read(self, model: str, alias: str) -> str | None:
+        """The version that the alias names now, or None."""
+        found = by_alias(self.store, model, alias)
+        return None if found is None else found.version
+
+    def move(self, model: str, alias: str, version: str) -> None:
+        """Point the alias at a version."""
+        move_alias(self.store, model, alias, version)
 
 
 def fetch_adapter(store: Store, version: Version, target: Path) -> Path:
@@ -133,11 +148,16 @@ def read_registry(store: Store, models: Iterable[str], versions: Iterable[tuple[
         found = _or_none(store, partial(store.client.get_registered_model, model))
         if found is not None:
             aliases |= {(model, alias): str(version) for alias, version in found.aliases.items()}
-    live = (_live_version(store, model, version) for model, version in versions)
+    live = (live_version(store, model, version) for model, version in versions)
     return RegistryReading(store=store.uri, aliases=aliases, versions=tuple(filter(None, live)))
 
 
-def _live_version(store: Store, model: str, number: str) -> LiveVersion | None:
+def live_version(store: Store, model: str, number: str) -> LiveVersion | None:
+    """A version with the digest of its adapter's bytes as they are now, or None where there is no such version.
+
+    Raises:
+        MissingError: the store does not answer.
+    """
     found = _or_none(store, lambda: store.client.get_model_version(model, number))
     if found is None:
         return None

@@ -21,13 +21,12 @@ from rsa_ops.governance.entry import NOTHING, Entry, Kind, Role, entry_hash, to_
 from rsa_ops.governance.finding import Flaw
 from rsa_ops.governance.keyring import MAY_WRITE, Keyring
 from rsa_ops.governance.keys import FileKey
-from rsa_ops.governance.payloads import ClockSet, Genesis, KeyGrant, KeyRevoked, PointerMoved, PolicyLock
+from rsa_ops.governance.payloads import ClockSet, Genesis, KeyGrant, KeyRevoked, Papers, PointerMoved, PolicyLock
 from rsa_ops.governance.store import seal
 from rsa_ops.governance.verify import verify_rows
 from rsa_ops.governance.view import Row, copies
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-FREE = (Kind.PLAN, Kind.APPROVAL, Kind.INTENT, Kind.WAIVER, Kind.BREAK_GLASS, Kind.RATIFIED, Kind.ABANDONED)
 KEYS = [FileKey(Ed25519PrivateKey.from_private_bytes(bytes([number] * 32))) for number in range(1, 7)]
 
 steps = st.lists(
@@ -100,10 +99,15 @@ def step(made: History, action: str, number: int, text: str) -> None:
     other = KEYS[number]
     known = made.keyring.holders.get(other.public.key)
     if action == "free":
-        kind = FREE[number]
-        made.write(
-            kind, text, {"text": text, "number": number}, made.good(kind)[-1] if made.good(kind) else KEYS[0]
+        about = {"model": "m", "version": str(number), "run": text or "x", "files": {"card": NOTHING}}
+        papers = Papers(
+            **about,
+            digest=NOTHING,
+            base_digest=NOTHING,
+            signature=NOTHING,
+            signer_public_key=text,  # nobody asks
         )
+        made.write(Kind.PAPERS, text, papers, made.good(Kind.PAPERS)[-1])
     elif action == "lock":
         lock = PolicyLock(
             pipeline="p", policy=text, policy_digest=digest_bytes(b"p"), test_digest=digest_bytes(b"t")

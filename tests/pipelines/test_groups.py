@@ -136,7 +136,13 @@ def test_the_champion_is_compared_by_groups_too(first: subprocess.CompletedProce
     difference = found.contrast("accuracy", CHAMPION).result.difference
     assert difference is not None
     assert difference.method.startswith(f"paired score t over examples, {found.groups} groups")
-    replaced = f"{CHAMPION}-before-2"  # the alias of what version 2 replaced
-    sides = ("--candidate", "work/results", "--champion", replaced, "--policy", "pipeline/policy.yaml")
+    sides = (
+        "--candidate",
+        "work/results",
+        "--champion",
+        "1",
+        "--policy",
+        "pipeline/policy.yaml",
+    )  # what 2 replaced
     judged = run_cli("gate", *sides, cwd=home)
     assert judged.returncode == ExitCode.DONE, judged.stderr

@@ -287,6 +287,28 @@ def test_the_first_output_says_what_the_key_beside_the_ledger_is_worth_and_nothi
     assert holding == [home / "work" / "ledger.key"]
 
 
+def test_the_walk_leaves_signed_papers_and_evidence_that_holds_without_ledger_and_store(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    (papers,) = [entry for entry in entries(home) if entry["kind"] == "papers"]  # the second run found them
+    model, version = papers["payload"]["model"], papers["payload"]["version"]
+    assert papers["payload"]["digest"] == record(home, "verdict.json")["candidate_digest"]
+    key = home / "work" / "ledger.key.oms"
+    assert key.stat().st_mode & 0o777 == 0o600
+    done = run_cli("evidence", model, version, "-o", "evidence.zip", "--ledger", "work/ledger.db", cwd=home)
+    assert done.returncode == ExitCode.DONE, done.stderr
+    (home / "elsewhere").mkdir()
+    (home / "evidence.zip").rename(home / "elsewhere" / "evidence.zip")
+    done = run_cli("evidence", "--check", "evidence.zip", cwd=home / "elsewhere")
+    assert done.stdout.splitlines()[-1] == "verified", done.stderr
+    data = (home / "elsewhere" / "evidence.zip").read_bytes()
+    for line in key.read_bytes().splitlines()[1:-1]:
+        assert line not in data
+    (home / "elsewhere" / "evidence.zip").write_bytes(data.replace(b"promote", b"promptg", 1))
+    done = run_cli("evidence", "--check", "evidence.zip", cwd=home / "elsewhere")
+    assert done.returncode == ExitCode.INTEGRITY
+
+
 @pytest.mark.parametrize("what", ["policy_digest", "design_digest"])
 def test_a_run_record_that_was_changed_does_not_change_what_was_locked(
     second: tuple[subprocess.CompletedProcess[str], float], home: Path, what: str

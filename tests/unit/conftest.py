@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,18 @@ import pytest
 
 WORDS = [f"word{number}" for number in range(40)] + ["attack", "remote", "local", "Report", ":", " "]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<s>", "</s>"]
+
+
+STORE = os.environ.get("MLFLOW_TRACKING_URI")
+
+
+@pytest.fixture(autouse=True)
+def the_store_of_one_test_is_not_named_to_the_next() -> Iterator[None]:
+    """MLflow writes the URI that it is given into the environment, where other processes would find it."""
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if STORE is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = STORE
 
 
 @pytest.fixture(scope="session")

@@ -14,41 +14,20 @@ from typing import Any
 import pytest
 import typer
 
-from rsa_ops.cli import main as edge
 from rsa_ops.errors import ExitCode
-from rsa_ops.governance.entry import Draft, Kind
+from rsa_ops.governance.entry import NOTHING, Draft, Kind
 from rsa_ops.governance.keys import load_key
+from rsa_ops.governance.payloads import PolicyLock
 from rsa_ops.governance.store import open_ledger
+
+from .conftest import Shell, edge
 
 ROOT = Path(__file__).parents[3]
 
 
-class Shell:
-    """`rsa-ops WORDS` in this process, in a folder of its own: the exit code and what was printed."""
-
-    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
-        self.folder, self._capture, self._patch = folder, capture, patch
-
-    def __call__(self, *words: object) -> tuple[int, str, str]:
-        self._patch.setattr(sys, "argv", ["rsa-ops", *map(str, words)])
-        self._capture.readouterr()
-        code = edge._run()
-        out, err = self._capture.readouterr()
-        assert "Traceback" not in err, err
-        return code, out, err
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    for name in ("RSA_OPS_LEDGER", "RSA_OPS_KEY", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    return Shell(tmp_path, capsys, monkeypatch)
-
-
 @pytest.fixture
 def team(shell: Shell) -> Shell:
-    """A ledger in `ledger.db` with an admin, an operator, an approver and two plans."""
+    """A ledger in `ledger.db` with an admin, an operator, an approver and two locks."""
     for name in ("admin", "operator", "approver"):
         assert shell("keys", "new", "-o", f"{name}.pem")[0] == ExitCode.DONE
     assert shell("audit", "init", "--ledger", "ledger.db", "--key", "admin.pem", "--name", "A")[0] == ExitCode.DONE
@@ -57,8 +36,8 @@ def team(shell: Shell) -> Shell:
         assert shell(*words, "--ledger", "ledger.db", "--key", "admin.pem")[0] == ExitCode.DONE
     ledger = open_ledger("ledger.db", write=True)
     for number in (1, 2):
-        draft = Draft(kind=Kind.PLAN, subject="model@champion", payload={"number": number})
-        ledger.append(draft, load_key(Path("operator.pem")))
+        lock = PolicyLock(pipeline="p", policy=str(number), policy_digest=NOTHING, test_digest=NOTHING)
+        ledger.append(Draft.of(Kind.POLICY_LOCK, "a run", lock), load_key(Path("operator.pem")))
     ledger.close()
     return shell
 
@@ -81,7 +60,7 @@ def test_a_good_ledger_exits_0_and_says_what_was_checked_and_what_was_not(team: 
 
 
 def test_a_bad_ledger_exits_6_and_names_the_first_bad_entry(team: Shell) -> None:
-    tamper("UPDATE rsa_ops_ledger SET body = replace(body, '\"number\":1', '\"number\":7') WHERE sequence = 3")
+    tamper('UPDATE rsa_ops_ledger SET body = replace(body, \'"policy":"1"\', \'"policy":"7"\') WHERE sequence = 3')
     code, out, _ = team("audit", "verify", "--ledger", "ledger.db")
     assert code == ExitCode.INTEGRITY
     assert "BAD      entry 3: edited" in out
@@ -125,9 +104,9 @@ def test_entries_are_listed_and_shown_with_who_signed_them(team: Shell) -> None:
     assert code == ExitCode.DONE
     assert [line.split()[0] for line in out.splitlines()] == ["0", "1", "2", "3", "4"]
     assert max(map(len, out.splitlines())) <= 120
-    code, out, _ = team("audit", "log", "--ledger", "ledger.db", "--kind", "plan", "--last", 1, "--json")
+    code, out, _ = team("audit", "log", "--ledger", "ledger.db", "--kind", "policy-lock", "--last", 1, "--json")
     (sealed,) = json.loads(out)["entries"]
-    assert sealed["entry"]["payload"] == {"number": 2}
+    assert sealed["entry"]["payload"]["policy"] == "2"
     for name in (4, sealed["hash"]):
         code, out, _ = team("audit", "show", name, "--ledger", "ledger.db")
         assert code == ExitCode.DONE

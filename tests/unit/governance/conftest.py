@@ -15,7 +15,17 @@ from rsa_ops.core.digest import digest_bytes
 from rsa_ops.core.verdict import Outcome
 from rsa_ops.governance.entry import Draft, Kind, Role, Sealed
 from rsa_ops.governance.keys import FileKey, make_key
-from rsa_ops.governance.payloads import KeyGrant, KeyRevoked, PointerMoved, PolicyLock, VerdictGiven
+from rsa_ops.governance.payloads import (
+    Approval,
+    Generation,
+    KeyGrant,
+    KeyRevoked,
+    Plan,
+    PointerMoved,
+    PolicyLock,
+    VerdictGiven,
+)
+from rsa_ops.governance.plan import plan_digest, sign_plan
 from rsa_ops.governance.store import Ledger, open_ledger
 from rsa_ops.governance.verify import Verified, verify_rows
 
@@ -25,6 +35,14 @@ MODEL = "triage.1a2b3c4d5e6f"
 
 def digest(name: str) -> str:
     return digest_bytes(name.encode())
+
+
+ANY = Draft.of(
+    Kind.POLICY_LOCK,
+    "some run",
+    PolicyLock(pipeline="triage", policy="p", policy_digest=digest("p"), test_digest=digest("t")),
+)
+"""An entry that may stand anywhere."""
 
 
 @dataclass
@@ -105,6 +123,33 @@ class Kit:
         )
         return self.write(kind, f"{MODEL}@champion", payload)
 
+    def plan(self, by: str = "operator", **changes: Any) -> Plan:
+        """A plan of version 3 on the newest verdict, from where the kit's moves led to; written."""
+        with self.ledger.view() as view:
+            verdict = next(view.find((Kind.VERDICT,), newest_first=True, limit=1))
+        plan = Plan(
+            model=MODEL,
+            alias="champion",
+            version="3",
+            digest=digest("candidate"),
+            expected=Generation(generation=3, version="1", digest=digest("adapter 1")),
+            verdict=verdict.hash,
+            papers=None,
+            approvals=1,
+            expires="2026-04-01T00:00:00.000000Z",
+            requester=self.key(by).public.key,
+            reason="it is better",
+            nonce="0" * 32,
+        ).model_copy(update=changes)
+        self.write(Kind.PLAN, f"{plan.model}@{plan.alias}", plan, by)
+        return plan
+
+    def approve(self, plan: Plan, by: str = "approver") -> Sealed:
+        made = sign_plan(plan, self.key(by))
+        return self.write(
+            Kind.APPROVAL, f"{plan.model}@{plan.alias}", Approval(plan=plan_digest(plan), signature=made.sig), by
+        )
+
     def verify(self, **how: Any) -> Verified:
         return verify_rows(self.ledger.rows(), **{"now": self.clock.now, **how})
 
@@ -160,10 +205,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     kit.verdict(kit.lock("run2"), run="run2")
     kit.move("2", 2)
     kit.move("1", 3, kind=Kind.ROLLBACK)
-    plan = Draft(kind=Kind.PLAN, subject=f"{MODEL}@champion", payload={"version": "3", "expires": "2026-04-01"})
-    kit.ledger.append(plan, kit.key("operator"))
-    approval = Draft(kind=Kind.APPROVAL, subject=f"{MODEL}@champion", payload={"plan": digest("plan")})
-    kit.ledger.append(approval, kit.key("approver"))
+    kit.approve(kit.plan())
     kit.ledger.close()
     return kit
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rsa_ops.governance.entry import entry_hash, message, parse_entry, plain_canonical, to_base64
+from rsa_ops.governance.entry import NOTHING, entry_hash, message, parse_entry, plain_canonical, to_base64
 from rsa_ops.governance.keys import FileKey
 from rsa_ops.governance.view import copies
 
@@ -79,11 +79,11 @@ def add(kit: Kit, by: str, **changes: Any) -> None:
         "ledger": last.ledger if last.sequence else entry_hash(text),
         "sequence": last.sequence + 1,
         "previous": entry_hash(text),
-        "kind": "plan",
-        "subject": "model@champion",
+        "kind": "policy-lock",
+        "subject": "some run",
         "key": kit.key(by).public.key,
         "role": "operator",
-        "payload": {"version": "4"},
+        "payload": {"pipeline": "p", "policy": "q", "policy_digest": NOTHING, "test_digest": NOTHING},
     }
     put(kit, [*rows(kit), row({**base, **changes}, kit.key(by))])
 

@@ -101,7 +101,7 @@ def test_a_key_beside_the_ledger_is_told(kit: Kit, tmp_path: Any) -> None:
     notary = open_notary(str(tmp_path / "own" / "ledger.db"), None, lambda _: None)
     other = Kit(tmp_path / "own", notary.ledger, kit.clock)
     assert [note.sequence for note in chain_notes(other.verify(now=notary.ledger.clock()))] == [0]
-    assert chain_notes(kit.verify()) == ()
+    assert {note.sequence for note in chain_notes(kit.verify())} == {5, 8, 9}  # its moves have no intents
 
 
 def reading(kit: Kit, **changes: str | None) -> RegistryReading:

@@ -20,10 +20,8 @@ from rsa_ops.governance.payloads import ClockSet, KeyRevoked, PolicyLock
 from rsa_ops.governance.store import open_ledger
 from rsa_ops.governance.view import View
 
-from .conftest import Kit, digest
+from .conftest import ANY, Kit, digest
 from .tampering import rewrite
-
-PLAN = Draft(kind=Kind.PLAN, subject="model@champion", payload={"version": "3"})
 
 
 def test_each_entry_holds_the_hash_of_the_one_before_and_the_name_of_the_ledger(kit: Kit) -> None:
@@ -37,7 +35,7 @@ def test_each_entry_holds_the_hash_of_the_one_before_and_the_name_of_the_ledger(
 
 
 def test_what_was_appended_is_there_for_another_process_and_after_a_restart(kit: Kit) -> None:
-    made = kit.ledger.append(PLAN, kit.key("operator"))
+    made = kit.ledger.append(ANY, kit.key("operator"))
     again = open_ledger(str(kit.file), write=False)
     with again.view() as view:
         assert view.head() == made
@@ -58,7 +56,7 @@ def test_a_look_back_finds_by_kind_and_subject_in_both_directions(kit: Kit) -> N
 def test_a_view_is_one_state_whatever_is_written_meanwhile(kit: Kit) -> None:
     with kit.ledger.view() as view:
         before = view.head()
-        kit.ledger.append(PLAN, kit.key("operator"))
+        kit.ledger.append(ANY, kit.key("operator"))
         assert view.head() == before
 
 
@@ -73,10 +71,10 @@ def test_a_guard_sees_the_head_that_the_entry_is_written_after_and_may_refuse(ki
     def stale(_: View) -> None:
         raise ConflictError("the champion has moved")
 
-    made = kit.ledger.append(PLAN, kit.key("operator"), guard=guard)
+    made = kit.ledger.append(ANY, kit.key("operator"), guard=guard)
     assert seen == [made.entry.sequence - 1]
     with pytest.raises(ConflictError, match="has moved"):
-        kit.ledger.append(PLAN, kit.key("operator"), guard=stale)
+        kit.ledger.append(ANY, kit.key("operator"), guard=stale)
     with kit.ledger.view() as view:
         assert view.head() == made
 
@@ -91,7 +89,7 @@ def test_a_ledger_begins_once(kit: Kit) -> None:
 def test_an_empty_ledger_and_no_ledger_say_how_to_begin(tmp_path: Path, kit: Kit) -> None:
     empty = open_ledger(str(tmp_path / "other.db"), write=True)
     with pytest.raises(MissingError, match="no ledger in") as caught:
-        empty.append(PLAN, kit.key("admin"))
+        empty.append(ANY, kit.key("admin"))
     assert "audit init" in caught.value.hint
     with pytest.raises(MissingError, match="no ledger"):
         open_ledger(str(tmp_path / "none.db"), write=False)
@@ -119,7 +117,7 @@ def test_a_key_writes_what_its_role_allows(kit: Kit, by: str, kind: Kind, error:
 def test_a_revoked_key_writes_nothing_more_and_what_it_wrote_stays_good(kit: Kit) -> None:
     kit.revoke("operator")
     with pytest.raises(IntegrityError, match="revoked by entry 12"):
-        kit.ledger.append(PLAN, kit.key("operator"))
+        kit.ledger.append(ANY, kit.key("operator"))
     assert kit.verify().first_bad is None
 
 
@@ -147,10 +145,10 @@ def test_a_payload_must_be_what_its_kind_says(kit: Kit) -> None:
 def test_a_clock_that_went_back_is_refused_beyond_the_tolerance_only(kit: Kit) -> None:
     latest = kit.clock.now
     kit.clock.now = latest - timedelta(minutes=1, seconds=59)  # the next look is 59 s before the last entry
-    kit.ledger.append(PLAN, kit.key("operator"))
+    kit.ledger.append(ANY, kit.key("operator"))
     kit.clock.now = latest - timedelta(minutes=2, seconds=1)
     with pytest.raises(ConflictError, match="clock") as caught:
-        kit.ledger.append(PLAN, kit.key("operator"))
+        kit.ledger.append(ANY, kit.key("operator"))
     assert caught.value.exit_code is ExitCode.CONFLICT
     assert kit.verify(now=latest).first_bad is None
 
@@ -158,22 +156,22 @@ def test_a_clock_that_went_back_is_refused_beyond_the_tolerance_only(kit: Kit) -
 def test_many_small_steps_back_do_not_add_up(kit: Kit) -> None:
     latest = kit.clock.now
     kit.clock.now = latest - timedelta(seconds=100)
-    kit.ledger.append(PLAN, kit.key("operator"))
+    kit.ledger.append(ANY, kit.key("operator"))
     kit.clock.now = latest - timedelta(seconds=140)
     with pytest.raises(ConflictError, match="clock"):
-        kit.ledger.append(PLAN, kit.key("operator"))
+        kit.ledger.append(ANY, kit.key("operator"))
 
 
 def test_after_a_clock_that_was_ahead_an_administrator_lets_the_ledger_go_on(kit: Kit) -> None:
     right = kit.clock.now
     kit.clock.now = right + timedelta(days=400)
-    kit.ledger.append(PLAN, kit.key("operator"))
+    kit.ledger.append(ANY, kit.key("operator"))
     ahead = kit.clock.now
     kit.clock.now = right
     with pytest.raises(ConflictError, match="the clock says"):
-        kit.ledger.append(PLAN, kit.key("operator"))
+        kit.ledger.append(ANY, kit.key("operator"))
     kit.write(Kind.CLOCK_SET, "clock", ClockSet(reason="the battery was flat"), "admin")
-    kit.ledger.append(PLAN, kit.key("operator"))
+    kit.ledger.append(ANY, kit.key("operator"))
     verified = kit.verify(now=ahead)
     assert verified.first_bad is None
     assert [note.sequence for note in verified.walk.order.notes] == [13]
@@ -202,13 +200,13 @@ def test_the_database_refuses_to_change_an_entry_or_to_fork(kit: Kit, statement:
 def test_nothing_is_appended_to_a_head_that_is_visibly_broken(kit: Kit) -> None:
     kit.sql("UPDATE rsa_ops_ledger SET body = replace(body, 'plan', 'plans') WHERE sequence = 11")
     with pytest.raises(IntegrityError, match="entry 11"):
-        kit.ledger.append(PLAN, kit.key("operator"))
+        kit.ledger.append(ANY, kit.key("operator"))
 
 
 def test_nothing_is_appended_to_a_head_that_its_key_has_not_signed(kit: Kit) -> None:
     rewrite(kit, 11, lambda entry: entry.update(payload={"plan": digest("forged")}), {}, rest=False)
     with pytest.raises(IntegrityError, match="not signed"):
-        kit.ledger.append(PLAN, kit.key("operator"))
+        kit.ledger.append(ANY, kit.key("operator"))
 
 
 def test_a_writer_waits_for_another_and_says_so_when_that_takes_too_long(
@@ -219,12 +217,12 @@ def test_a_writer_waits_for_another_and_says_so_when_that_takes_too_long(
     other.execute("BEGIN IMMEDIATE")
     waiting = open_ledger(str(kit.file), write=True)
     with pytest.raises(ConflictError, match="another program") as caught:
-        waiting.append(PLAN, kit.key("operator"))
+        waiting.append(ANY, kit.key("operator"))
     assert caught.value.exit_code is ExitCode.CONFLICT
     monkeypatch.setattr(database, "WAIT_SECONDS", 20)
     patient = replace(open_ledger(str(kit.file), write=True), clock=kit.clock)
     threading.Timer(0.3, lambda: other.execute("ROLLBACK")).start()
-    assert patient.append(PLAN, kit.key("operator")).entry.sequence == 12
+    assert patient.append(ANY, kit.key("operator")).entry.sequence == 12
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -276,7 +274,7 @@ def test_a_ledger_on_a_read_only_disk_refuses_an_entry_and_nothing_changes(read_
     key = read_only.key("operator")
 
     def write() -> None:
-        replace(open_ledger(str(read_only.file), write=True), clock=read_only.clock).append(PLAN, key)
+        replace(open_ledger(str(read_only.file), write=True), clock=read_only.clock).append(ANY, key)
 
     assert in_child(write) == ExitCode.USAGE
     assert read_only.file.read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from rsa_ops.core.digest import Digest
 from rsa_ops.governance.checkpoint import make_checkpoint
 from rsa_ops.governance.entry import entry_hash, message, plain_canonical, to_base64, to_instant
 from rsa_ops.governance.finding import Flaw
+from rsa_ops.governance.payloads import Plan
+from rsa_ops.governance.plan import plan_digest, sign_plan
 from rsa_ops.governance.store import open_ledger
 
 from .conftest import START, Kit, digest
@@ -145,13 +148,19 @@ def test_a_rewriting_by_who_holds_all_keys_is_found_against_a_checkpoint_and_onl
 
 
 def relock(kit: Kit) -> None:
-    """Let each verdict name the lock of its run as it is called now, and chain all anew, with all keys."""
+    """Let each entry name others as they are called now, and sign and chain all anew, with all keys."""
     made: list[dict[str, Any]] = []
     locks: dict[str, Digest] = {}
+    plan: Plan | None = None
     for entry in bodies(kit):
         entry["previous"] = made[-1]["hash"] if made else entry["previous"]
         if entry["kind"] == "verdict":
             entry["payload"]["lock"] = locks[entry["subject"]]
+        if entry["kind"] == "plan":
+            entry["payload"]["verdict"] = made[7]["hash"]
+            plan = Plan.model_validate_json(json.dumps(entry["payload"]))
+        if entry["kind"] == "approval" and plan is not None:
+            entry["payload"] = {"plan": plan_digest(plan), "signature": sign_plan(plan, kit.key("approver")).sig}
         made.append(row(entry, all_keys(kit)[entry["key"]]))
         if entry["kind"] == "policy-lock":
             locks[entry["subject"]] = made[-1]["hash"]

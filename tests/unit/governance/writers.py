@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rsa_ops.governance.entry import Draft, Kind
+from rsa_ops.governance.entry import NOTHING, Draft, Kind
 from rsa_ops.governance.keys import load_key
+from rsa_ops.governance.payloads import PolicyLock
 from rsa_ops.governance.store import open_ledger
 
 
@@ -17,7 +18,8 @@ def main() -> None:
     sys.stdout.flush()
     sys.stdin.readline()  # the starting gun
     for number in range(int(count)):
-        draft = Draft(kind=Kind.PLAN, subject=name, payload={"number": number})
+        lock = PolicyLock(pipeline="p", policy=str(number), policy_digest=NOTHING, test_digest=NOTHING)
+        draft = Draft.of(Kind.POLICY_LOCK, name, lock)
         sys.stdout.write(ledger.append(draft, signer).hash + "\n")
 
 

@@ -12,14 +12,15 @@ from rsa_ops.errors import MissingError
 from rsa_ops.files import digest_folder, write_text
 from rsa_ops.tracking.registry import (
     CHAMPION,
+    AliasPointer,
     Version,
     by_alias,
     by_digest,
+    by_number,
     fetch_adapter,
     move_alias,
     register_adapter,
     registered_name,
-    tag_version,
 )
 from rsa_ops.tracking.runs import end_run, start_run
 from rsa_ops.tracking.store import Store
@@ -68,11 +69,15 @@ def test_a_registered_adapter_goes_round(store: Store, tmp_path: Path) -> None:
     assert other.version == "2"
     assert by_digest(store, NAME, other_digest) == other
 
-    tag_version(store, other, {"verdict": "promote"})
-    move_alias(store, NAME, CHAMPION, other.version)
-    champion = by_alias(store, NAME, CHAMPION)
-    assert champion is not None
-    assert (champion.version, champion.tags["rsa.verdict"]) == ("2", "promote")
+    pointer = AliasPointer(store)
+    pointer.move(NAME, CHAMPION, other.version)
+    assert (pointer.read(NAME, CHAMPION), pointer.read(NAME, "nobody"), pointer.read("none", CHAMPION)) == (
+        other.version,
+        None,
+        None,
+    )
+    assert by_number(store, NAME, "2") == by_alias(store, NAME, CHAMPION) == other
+    assert by_number(store, NAME, "3") is None
 
     shutil.rmtree(tmp_path / "artifacts")
     with pytest.raises(MissingError):

@@ -1,0 +1,1 @@
+"""The papers of a candidate: its signature, attestations, card and bill of materials, and their bundle."""
