@@ -140,11 +140,14 @@ def open_world(folder: Path, database: Path, **how: Any) -> World:
         client = quiet_client(server.uri + prefix)
         run, free, models = fill(client, folder)
         client.set_model_version_tag(MODEL, "1", "rsa.early", "before the ledger names it")
+        world = World(server, client, ledger, folder, run, free, models)
+        with world.intent("1"):
+            client.set_registered_model_alias(MODEL, "champion", "1")
         name_champion(ledger, folder, run)
     except BaseException:
         server.stop()
         raise
-    return World(server, client, ledger, folder, run, free, models)
+    return world
 
 
 @pytest.fixture(scope="module")
