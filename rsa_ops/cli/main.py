@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from rsa_ops.cli import alone, audit, evidence, initialise, keys, planning, promote, running, upkeep
+from rsa_ops.cli import alone, audit, evidence, initialise, keys, models, planning, promote, running, upkeep
 from rsa_ops.errors import EXIT_MEANINGS, ExitCode, RsaOpsError
 
 EPILOG = "Exit codes: " + " · ".join(f"{int(code)} {words}" for code, words in EXIT_MEANINGS.items())
@@ -30,6 +30,7 @@ keys.add_to(app)
 promote.add_to(app)
 evidence.add_to(app)
 upkeep.add_to(app)
+models.add_to(app)
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ class RunContext:
 
     def tags(self) -> dict[str, str]:
         """The tags, under `rsa.`."""
-        return context_tags(_FOLDER.get() or Path(), os.environ)
+        return {f"rsa.{name}": value for name, value in origin(_FOLDER.get() or Path(), os.environ).items()}
 
 
 @contextmanager
@@ -67,14 +67,14 @@ def within_run(folder: Path) -> Iterator[None]:
         _FOLDER.reset(token)
 
 
-def context_tags(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Tags `rsa.git.*`, `rsa.ci.*`, `rsa.lock.*` and `rsa.actor` of a run started in `folder`; what CI says counts."""
+def origin(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Tags `git.*`, `ci.*`, `lock.*` and `actor` (without `rsa.`) of a run in `folder`; what CI says goes first."""
     found = {**_git(folder), **_lock(folder), **_actor(environment)}
     for marker, names in _CI.items():
         if environment.get(marker, "").lower() == "true":
             found["ci"] = _NAMES[marker]
             found |= {tag: environment[name] for tag, name in names.items() if environment.get(name)}
-    return {f"rsa.{name}": value[:_LIMIT] for name, value in found.items()}
+    return {name: value[:_LIMIT] for name, value in found.items()}
 
 
 def _actor(environment: Mapping[str, str]) -> dict[str, str]:
