@@ -11,6 +11,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -23,9 +24,9 @@ def plugins(folder: Path) -> Path:
     made = folder / "rsa_ops_plugins-0.dist-info"
     made.mkdir(parents=True, exist_ok=True)
     (made / "METADATA").write_text("Metadata-Version: 2.1\nName: rsa-ops-plugins\nVersion: 0\n")
-    lines = (
-        f"[{group}]\n" + "".join(f"{name} = {place}\n" for name, place in declared[group].items()) for group in GROUPS
-    )
+    lines = []
+    for group in GROUPS:
+        lines += [f"[{group}]", *(f"{name} = {place}" for name, place in declared[group].items())]
     (made / "entry_points.txt").write_text("\n".join(lines))
     return folder
 
@@ -69,15 +70,14 @@ class GuardedServer:
         while not self._answers(path):
             ended = self._process.poll() is not None
             if ended or time.monotonic() > deadline:
-                raise AssertionError(f"the server {'ended' if ended else 'is slow'}: {self.log.read_text()[-3000:]}")
+                what = "ended" if ended else "is slow"
+                raise AssertionError(f"the server {what}: {self.log.read_text()[-3000:]}")
             time.sleep(0.2)
 
     def stop(self) -> None:
         """End it and all its workers."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait(timeout=20)
 
     def _answers(self, path: str) -> bool:

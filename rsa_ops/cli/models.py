@@ -47,8 +47,8 @@ def _lines(found: Variant) -> list[str]:
     cell = f"{found.arm}-s{found.seed}"
     verdict = found.verdict.value if found.verdict is not None else "-"
     versions = f"  {' '.join(found.versions)}" if found.versions else ""
+    lineage = f"base {short(found.base)}  data {short(found.data)}  config {short(found.config)}"
     return [
         f"{found.made[:16]}  {cell:14} {state:14} {verdict:12} {short(found.digest)}{versions}",
-        f"    base {short(found.base)}  data {short(found.data)}  config {short(found.config)}  "
-        f"run {found.parent[:12]}",
+        f"    {lineage}  run {found.parent[:12]}",
     ]

@@ -1,4 +1,4 @@
-"""What the ledger names in a registry, as a server must know it for every request: read once, then only what is new."""
+"""What the ledger names in a registry, as a server asks it at every request: read once, then only what is new."""
 
 from __future__ import annotations
 

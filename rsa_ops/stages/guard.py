@@ -1,7 +1,8 @@
 """The guard as MLflow starts it: `mlflow server --app-name rsa-guard`, with the ledger that the environment names.
 
 `RSA_OPS_LEDGER` is the ledger. `RSA_OPS_GUARD_ALIASES` (default `champion`) are protected on the models that match
-`RSA_OPS_GUARD_MODELS` (default `*`; both are lists with commas) before the ledger names them; what it names always is.
+`RSA_OPS_GUARD_MODELS` (default `*`) before the ledger names them; what it names always is.
+Both are lists with commas.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def app() -> Any:
 
 
 def basic_auth_app() -> Any:
-    """The factory behind `--app-name rsa-guard-basic-auth`: MLflow's users and grants, and the guard before them."""
+    """The factory behind `--app-name rsa-guard-basic-auth`: MLflow's users and grants, with the guard in front."""
     return _made(os.environ, basic_auth=True)
 
 
@@ -83,5 +84,5 @@ def _words(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
 def _made(environment: Mapping[str, str], *, basic_auth: bool) -> Any:
     address = environment.get(LEDGER, "")
     if not address:
-        raise UsageError(f"{LEDGER} is not set", hint="The guard asks the ledger; name it before the server starts.")
+        raise UsageError(f"{LEDGER} is not set", hint="The guard asks the ledger; name it to start the server.")
     return guarded_app(LedgerAnswers(address), scope_of(environment), basic_auth=basic_auth)

@@ -15,7 +15,7 @@ from rsa_ops.errors import IntegrityError, MissingError
 from rsa_ops.gates.policy import CHAMPION
 from rsa_ops.governance.champions import Move, rolled_back
 from rsa_ops.governance.entry import Kind, to_instant
-from rsa_ops.governance.payloads import Papers, Plan, VerdictGiven, payload_as, read_payload
+from rsa_ops.governance.payloads import Papers, Plan, VerdictGiven, read_payload
 from rsa_ops.governance.pointer import MOVES
 from rsa_ops.governance.store import open_ledger
 from rsa_ops.governance.view import View

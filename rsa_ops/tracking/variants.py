@@ -116,7 +116,7 @@ def _by_tables(uri: str) -> Found:
         for model_id, key, value in connection.execute(select(params).where(params.c.model_id.in_(ids))):
             settings.setdefault(model_id, {})[key] = value
         digested = select(tags.c.model_id, tags.c.tag_value).where(tags.c.tag_key == DIGEST)
-        digests = {model_id: value for model_id, value in connection.execute(digested)}
+        digests = dict(connection.execute(digested).tuples().all())
         joined = marks.join(made, (made.c.name == marks.c.name) & (made.c.version == marks.c.version))
         alive = select(marks.c.value, marks.c.name, marks.c.version).select_from(joined)
         alive = alive.where(marks.c.key == DIGEST, made.c.current_stage != _GONE)

@@ -73,7 +73,7 @@ class Answers(Protocol):
 
 @dataclass(frozen=True)
 class Guard:
-    """The layer. `inner` is the server, `flask` its Flask part, `unknown` its FastAPI routes that nobody sorted in."""
+    """The layer. `inner` is the server, `flask` its Flask part, `unknown` FastAPI routes nobody sorted in."""
 
     inner: Asgi
     flask: Any

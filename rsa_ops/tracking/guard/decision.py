@@ -137,25 +137,25 @@ def _tag(asked: Asked, known: Known) -> str | None:
 def _held(asked: Asked, known: Known) -> str | None:
     """The first thing of a request that the ledger protects, in words."""
     holdings = known.holdings
-    models = {model.casefold() for model in known.models}
+    found: str | None = None
     match asked.act:
         case Act.CHANGE_VERSION | Act.TAG_VERSION:
             pair = (asked.models[0], asked.version)
             versions = {_folded(each) for each in known.versions}
-            return f"version {pair[1]} of {pair[0]}" if _folded(pair) in versions else None
+            found = f"version {pair[1]} of {pair[0]}" if _folded(pair) in versions else None
         case Act.CHANGE_MODEL | Act.TAG_MODEL | Act.MOVE_STAGE:
             # To move one version to a stage can archive the others.
-            return next((model for model in asked.models if model.casefold() in models), None)
+            models = {model.casefold() for model in known.models}
+            found = next((model for model in asked.models if model.casefold() in models), None)
         case Act.CHANGE_LOGGED_MODEL | Act.TAG_LOGGED_MODEL:
-            return _first("logged model", asked.names, holdings.logged_models)
+            found = _first("logged model", asked.names, holdings.logged_models)
         case Act.DELETE_RUN:
-            return _first("run", asked.names, holdings.runs)
+            found = _first("run", asked.names, holdings.runs)
         case Act.DELETE_EXPERIMENT:
-            return _first("what the experiment holds,", asked.names, holdings.experiments)
+            found = _first("what the experiment holds,", asked.names, holdings.experiments)
         case Act.DELETE_WORKSPACE:
-            return "a version in this store" if known.versions else None
-        case _:
-            return None
+            found = "a version in this store" if known.versions else None
+    return found
 
 
 def _files(asked: Asked, holdings: Holdings) -> str | None:

@@ -25,7 +25,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """A mutating request: arguments from its URL, its query, its JSON body. `locate` spells a run's file as a place."""
+    """A mutating request: arguments from its URL, its query, its JSON body."""
 
     arguments: Mapping[str, str]
     query: Mapping[str, tuple[str, ...]]
@@ -134,7 +134,7 @@ def _logged_model_tags(call: Call) -> Asked:
     given = call.body.get("tags", [])
     if not isinstance(given, list) or not all(isinstance(tag, dict) for tag in given):
         raise UnreadableError("tags")
-    tags = tuple(str(tag.get("key", "")) for tag in given) + (call.arguments.get("tag_key", ""),)
+    tags = (*(str(tag.get("key", "")) for tag in given), call.arguments.get("tag_key", ""))
     return Asked(Act.TAG_LOGGED_MODEL, names=(call.arguments["model_id"],), tags=tags)
 
 
@@ -151,7 +151,8 @@ def _workspace(call: Call) -> Asked:
 
 
 def _upload(call: Call) -> Asked:
-    return Asked(Act.WRITE_FILES, names=(f"run:{call.asked('run_uuid')}",), places=(clean_path(call.asked("path")),))
+    owner = f"run:{call.asked('run_uuid')}"
+    return Asked(Act.WRITE_FILES, names=(owner,), places=(clean_path(call.asked("path")),))
 
 
 def _presigned(call: Call) -> Asked:
@@ -206,37 +207,40 @@ GUARDED: Mapping[str, Reader] = {
 }
 """Handler of a Flask route -> how to read what it is asked."""
 
+_NAMES = """
+# Searches and look-ups that are sent as POST.
+_search_experiments _search_runs _search_logged_models _search_issues _search_evaluation_datasets_handler
+serve_search_datasets _search_datasets_handler _not_implemented _get_latest_versions _search_traces_v3
+_batch_get_trace_infos _calculate_trace_filter_correlation _query_trace_metrics
+_create_presigned_download_url _search_prompt_optimization_jobs serve_get_ui_telemetry _graphql
+# New things, and what is added to a run: none of it changes what a version is or names.
+_create_experiment _restore_experiment _update_experiment _set_experiment_tag _delete_experiment_tag
+_create_run _restore_run _update_run _log_metric _log_param _set_tag _delete_tag _log_batch _log_model
+_log_inputs _log_outputs _create_logged_model _create_registered_model _create_model_version
+serve_create_promptlab_run _create_workspace_handler _update_workspace_handler
+# Datasets, issues, reviews, traces, scorers, prompts, webhooks and the gateway: beside the registry of models.
+_create_dataset_handler _delete_dataset_handler _set_dataset_tags_handler _delete_dataset_tag_handler
+_upsert_dataset_records_handler _delete_dataset_records_handler _add_dataset_to_experiments_handler
+_remove_dataset_from_experiments_handler _create_issue _update_issue _invoke_issue_detection_handler
+_create_review_queue _get_or_create_user_queue _update_review_queue _delete_review_queue
+_add_items_to_review_queue _remove_items_from_review_queue _set_review_queue_item_status
+_set_trace_tag _set_trace_tag_v3 _delete_trace_tag _delete_trace_tag_v3 _deprecated_start_trace_v2
+_deprecated_end_trace_v2 _start_trace_v3 _link_traces_to_run _link_prompts_to_trace _delete_traces
+_create_assessment _update_assessment _delete_assessment _create_label_schema _update_label_schema
+_delete_label_schema _register_scorer _delete_scorer _invoke_scorer_handler _upsert_online_scoring_config
+_invoke_genai_evaluate_handler _generate_demo _delete_demo _cancel_job _create_prompt_optimization_job
+_cancel_prompt_optimization_job _delete_prompt_optimization_job serve_post_ui_telemetry
+_create_webhook _update_webhook _delete_webhook _test_webhook serve_gateway_proxy
+_create_gateway_secret _update_gateway_secret _delete_gateway_secret _create_gateway_endpoint
+_update_gateway_endpoint _delete_gateway_endpoint _create_gateway_model_definition
+_update_gateway_model_definition _delete_gateway_model_definition _attach_model_to_gateway_endpoint
+_detach_model_from_gateway_endpoint _create_gateway_endpoint_binding _delete_gateway_endpoint_binding
+_set_gateway_endpoint_tag _delete_gateway_endpoint_tag _create_budget_policy _update_budget_policy
+_delete_budget_policy _create_gateway_guardrail _delete_gateway_guardrail _add_guardrail_to_endpoint
+_remove_guardrail_from_endpoint _update_endpoint_guardrail_config
+"""
 HARMLESS: frozenset[str] = frozenset(
-    # Searches and look-ups that are sent as POST.
-    "_search_experiments _search_runs _search_logged_models _search_issues _search_evaluation_datasets_handler "
-    "serve_search_datasets _search_datasets_handler _not_implemented _get_latest_versions _search_traces_v3 "
-    "_batch_get_trace_infos _calculate_trace_filter_correlation _query_trace_metrics "
-    "_create_presigned_download_url _search_prompt_optimization_jobs serve_get_ui_telemetry _graphql "
-    # New things, and what is added to a run: none of it changes what a version is or names.
-    "_create_experiment _restore_experiment _update_experiment _set_experiment_tag _delete_experiment_tag "
-    "_create_run _restore_run _update_run _log_metric _log_param _set_tag _delete_tag _log_batch _log_model "
-    "_log_inputs _log_outputs _create_logged_model _create_registered_model _create_model_version "
-    "serve_create_promptlab_run _create_workspace_handler _update_workspace_handler "
-    # Datasets, issues, reviews, traces, scorers, prompts, webhooks and the gateway: beside the registry of models.
-    "_create_dataset_handler _delete_dataset_handler _set_dataset_tags_handler _delete_dataset_tag_handler "
-    "_upsert_dataset_records_handler _delete_dataset_records_handler _add_dataset_to_experiments_handler "
-    "_remove_dataset_from_experiments_handler _create_issue _update_issue _invoke_issue_detection_handler "
-    "_create_review_queue _get_or_create_user_queue _update_review_queue _delete_review_queue "
-    "_add_items_to_review_queue _remove_items_from_review_queue _set_review_queue_item_status "
-    "_set_trace_tag _set_trace_tag_v3 _delete_trace_tag _delete_trace_tag_v3 _deprecated_start_trace_v2 "
-    "_deprecated_end_trace_v2 _start_trace_v3 _link_traces_to_run _link_prompts_to_trace _delete_traces "
-    "_create_assessment _update_assessment _delete_assessment _create_label_schema _update_label_schema "
-    "_delete_label_schema _register_scorer _delete_scorer _invoke_scorer_handler _upsert_online_scoring_config "
-    "_invoke_genai_evaluate_handler _generate_demo _delete_demo _cancel_job _create_prompt_optimization_job "
-    "_cancel_prompt_optimization_job _delete_prompt_optimization_job serve_post_ui_telemetry "
-    "_create_webhook _update_webhook _delete_webhook _test_webhook serve_gateway_proxy "
-    "_create_gateway_secret _update_gateway_secret _delete_gateway_secret _create_gateway_endpoint "
-    "_update_gateway_endpoint _delete_gateway_endpoint _create_gateway_model_definition "
-    "_update_gateway_model_definition _delete_gateway_model_definition _attach_model_to_gateway_endpoint "
-    "_detach_model_from_gateway_endpoint _create_gateway_endpoint_binding _delete_gateway_endpoint_binding "
-    "_set_gateway_endpoint_tag _delete_gateway_endpoint_tag _create_budget_policy _update_budget_policy "
-    "_delete_budget_policy _create_gateway_guardrail _delete_gateway_guardrail _add_guardrail_to_endpoint "
-    "_remove_guardrail_from_endpoint _update_endpoint_guardrail_config".split()
+    name for line in _NAMES.splitlines() if not line.startswith("#") for name in line.split()
 )
 """Handlers of mutating Flask routes that cannot touch what the ledger names."""
 

@@ -95,7 +95,8 @@ def test_the_entry_points_lead_to_factories() -> None:
 )
 def test_a_guard_that_cannot_guard_does_not_start(tmp_path: Path, environment: dict[str, str], said: str) -> None:
     paths = os.pathsep.join([str(plugins(tmp_path)), str(ROOT)])
-    clean = {name: value for name, value in os.environ.items() if name not in ("RSA_OPS_LEDGER", "_MLFLOW_SGI_NAME")}
+    unset = ("RSA_OPS_LEDGER", "_MLFLOW_SGI_NAME")
+    clean = {name: value for name, value in os.environ.items() if name not in unset}
     done = subprocess.run(
         [sys.executable, "-c", "from rsa_ops.stages.guard import app; app()"],
         env={**clean, "PYTHONPATH": paths, **environment},
@@ -109,7 +110,7 @@ def test_a_guard_that_cannot_guard_does_not_start(tmp_path: Path, environment: d
 
 @pytest.mark.parametrize(
     ("path", "clean"),
-    [("a/b", "a/b"), ("a/../b", "b"), ("a//b/", "a/b"), ("%2561/b", "a/b"), ("a%2f..%2fb", "b"), (".", ""), ("", "")],
+    [("a/b", "a/b"), ("a/../b", "b"), ("a//b/", "a/b"), ("%2561/b", "a/b"), ("a%2f..%2fb", "b"), (".", "")],
 )
 def test_a_path_has_one_spelling(path: str, clean: str) -> None:
     assert clean_path(path) == clean

@@ -1,4 +1,4 @@
-"""The stock client and the UI's routes against a real guarded server: refused without an intent, allowed with one."""
+"""The stock client and the UI's routes against a real guarded server: refused without intent, allowed with one."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ REFUSED: dict[str, Act] = {
     "log_model_artifacts": lambda w, c: c.log_model_artifacts(w.models["one"].model_id, adapter(w)),
     "log_artifact over a paper": lambda w, c: c.log_text(w.run, "another card", PAPER),
     "delete_run": lambda w, c: c.delete_run(w.run),
+    "delete_workspace": lambda w, c: c.delete_workspace("team"),
     "delete_experiment": lambda w, c: c.delete_experiment(w.models["one"].experiment_id),
 }
 FREE: dict[str, Act] = {
@@ -72,12 +73,41 @@ FREE: dict[str, Act] = {
     "metrics of the run": lambda w, c: c.log_metric(w.run, "f1", 0.5),
 }
 # Mutating calls of MlflowClient that only add something, or are about other things than models and their files.
-BESIDE = (
-    "create_ log_ set_terminated set_tag set_experiment_tag delete_experiment_tag delete_tag restore_ "
-    "rename_experiment update_run link_ update_webhook delete_webhook test_webhook "
-    "start_ end_ set_trace_tag delete_trace delete_prompt set_prompt delete_dataset update_ delete_label "
-    "delete_mcp_ set_mcp_ record_logged_model register_prompt add_ remove_ upsert_ set_dataset delete_issue copy_model_version"
-).split()
+BESIDE = [
+    "create_",
+    "log_",
+    "set_terminated",
+    "set_tag",
+    "set_experiment_tag",
+    "delete_experiment_tag",
+    "delete_tag",
+    "restore_",
+    "rename_experiment",
+    "update_run",
+    "link_",
+    "update_webhook",
+    "delete_webhook",
+    "test_webhook",
+    "start_",
+    "end_",
+    "set_trace_tag",
+    "delete_trace",
+    "delete_prompt",
+    "set_prompt",
+    "delete_dataset",
+    "update_",
+    "delete_label",
+    "delete_mcp_",
+    "set_mcp_",
+    "record_logged_model",
+    "register_prompt",
+    "add_",
+    "remove_",
+    "upsert_",
+    "set_dataset",
+    "delete_issue",
+    "copy_model_version",
+]
 VERBS = (
     *("create", "delete", "log", "set", "update", "rename", "restore", "transition", "finalize", "copy", "link"),
     *("register", "start", "end", "record", "add", "remove", "upsert"),
@@ -90,7 +120,8 @@ def test_without_an_intent_every_change_of_what_the_ledger_names_is_refused(worl
     from requests import HTTPError
 
     # MLflow's client raises the answer of a file server as it comes.
-    with pytest.raises(HTTPError if "artifact" in name else RestException, match="PERMISSION_DENIED.*rsa-ops guard"):
+    kind = HTTPError if "artifact" in name else RestException
+    with pytest.raises(kind, match=r"PERMISSION_DENIED.*rsa-ops guard"):
         REFUSED[name](world, world.client)
     assert world.client.get_model_version_by_alias(MODEL, "champion").version == "1"
 
@@ -98,7 +129,8 @@ def test_without_an_intent_every_change_of_what_the_ledger_names_is_refused(worl
 def test_every_mutating_call_of_the_client_is_in_the_law_or_stands_beside_it() -> None:
     from mlflow import MlflowClient
 
-    names = [name for name, _ in inspect.getmembers(MlflowClient, inspect.isfunction) if name.startswith(VERBS)]
+    calls = inspect.getmembers(MlflowClient, inspect.isfunction)
+    names = [name for name, _ in calls if name.startswith(VERBS)]
     refused = {name.split(" ")[0] for name in REFUSED}
     assert [name for name in names if name not in refused and not name.startswith(tuple(BESIDE))] == []
     registry = [name for name in names if "model" in name and not name.startswith(("create_", "copy_", "log_"))]
@@ -144,13 +176,14 @@ def test_both_prefixes_and_every_spelling_are_refused(world: World, prefix: str)
     one = world.models["one"]
     files = f"{prefix}/mlflow-artifacts/artifacts/{one.experiment_id}/models/{one.model_id}/artifacts"
     alias = {"name": MODEL, "alias": "champion", "version": "2"}
+    aliases, deletion = f"{prefix}/mlflow/registered-models/alias", f"{prefix}/mlflow/model-versions/delete"
     twice = b'{"run_id": "a", "runId": "%s"}' % world.run.encode()
     requests: list[tuple[str, str, bytes | None]] = [
-        ("POST", f"{prefix}/mlflow/registered-models/alias", json.dumps(alias).encode()),
-        ("POST", f"{prefix}/mlflow/registered-models/alias", json.dumps(json.dumps(alias)).encode()),
-        ("POST", f"{prefix}/mlflow/registered-models/alias", json.dumps({**alias, "alias": "CHAMPION"}).encode()),
-        ("DELETE", f"{prefix}/mlflow/model-versions/delete", json.dumps({"name": MODEL, "version": " 1"}).encode()),
-        ("DELETE", f"{prefix}/mlflow/model-versions/delete", b"not json"),
+        ("POST", aliases, json.dumps(alias).encode()),
+        ("POST", aliases, json.dumps(json.dumps(alias)).encode()),
+        ("POST", aliases, json.dumps({**alias, "alias": "CHAMPION"}).encode()),
+        ("DELETE", deletion, json.dumps({"name": MODEL, "version": " 1"}).encode()),
+        ("DELETE", deletion, b"not json"),
         ("POST", f"{prefix}/mlflow/runs/delete", json.dumps({"runId": world.run}).encode()),
         ("POST", f"{prefix}/mlflow/runs/delete", twice),
         ("PUT", f"{files}/MLmodel", b"other bytes"),
@@ -166,11 +199,15 @@ def test_both_prefixes_and_every_spelling_are_refused(world: World, prefix: str)
         ),
     ]
     found = {f"{method} {path} {raw!r}": send(world, method, path, raw=raw) for method, path, raw in requests}
-    assert [what for what, (code, text) in found.items() if (code, "PERMISSION_DENIED" in text) != (403, True)] == []
+    assert [
+        what for what, (code, text) in found.items() if (code, "PERMISSION_DENIED" in text) != (403, True)
+    ] == []
     if prefix.startswith("/ajax"):
         upload = f"{prefix}/mlflow/upload-artifact?run_uuid={world.run}&path={PAPER}"
         assert send(world, "POST", upload, raw=b"a card")[0] == 403
-        assert send(world, "POST", f"{prefix}/mlflow/upload-artifact?run_uuid={world.run}&path=x", raw=b"a")[0] == 200
+        assert (
+            send(world, "POST", f"{prefix}/mlflow/upload-artifact?run_uuid={world.run}&path=x", raw=b"a")[0] == 200
+        )
 
 
 def test_a_body_reaches_the_server_as_it_was_sent(world: World, tmp_path: Path) -> None:
