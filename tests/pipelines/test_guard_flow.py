@@ -1,4 +1,4 @@
-"""The whole way with a real server: guarded MLflow and ledger on PostgreSQL, two promotions, a refusal, a rollback."""
+"""The whole way with a real server: guarded MLflow and ledger on PostgreSQL, promotions, refusals, a rollback."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Team:
         self.home, self.ledger = home, ledger
 
     def does(self, *words: object, code: ExitCode = ExitCode.DONE) -> subprocess.CompletedProcess[str]:
-        done = run_cli(*words, "--ledger", self.ledger, cwd=self.home)
+        done = run_cli(*words, "--ledger", self.ledger, cwd=self.home, timeout=800)
         assert done.returncode == code, f"{words}: {done.stdout}{done.stderr}"
         return done
 
@@ -73,7 +73,7 @@ def server(team: Team, tmp_path: Path, postgres: Postgres) -> Iterator[GuardedSe
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_nothing_moves_a_champion_but_a_plan_on_a_real_server(
     team: Team, server: GuardedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
