@@ -59,7 +59,9 @@ def test_log_in_and_guard_both_hold(server: GuardedServer, tmp_path: Path, monke
         client.delete_model_version(MODEL, "1")
     from mlflow.server import get_app_client
 
-    users = get_app_client("basic-auth", tracking_uri=server.uri)  # what the log-in itself changes is not the guard's
+    users = get_app_client(
+        "basic-auth", tracking_uri=server.uri
+    )  # what the log-in itself changes is not the guard's
     users.create_user("ann", "another-long-password")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "another-long-password")
