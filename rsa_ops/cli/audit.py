@@ -178,7 +178,7 @@ def _line(sealed: Sealed) -> str:
     said = entry.payload.get("outcome") or entry.payload.get("reason") or entry.payload.get("name") or ""
     return (
         f"{entry.sequence:6} {entry.at[:19]}Z {entry.kind.value:12} {subject:34.34} "
-        f"{entry.role.value:8} {short(entry.key)} {said}"
+        f"{entry.role.value:8} {short(entry.key)} {said!s:.32}"
     ).rstrip()
 
 

@@ -127,4 +127,4 @@ def _promotion_lines(opened: Run) -> list[str]:
     from rsa_ops.stages.report import optional_record
 
     made = optional_record(Promotion, opened.results / RECORD)
-    return [] if made is None else [f"{made.sentence} (ledger verified, {made.entries} entries)"]
+    return [] if made is None else [f"{made.sentence}; ledger verified ({made.entries} entries)"]

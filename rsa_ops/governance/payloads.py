@@ -216,6 +216,7 @@ class Papers(Value):
     signature: Digest
     signer_public_key: str
     files: dict[str, Digest]
+    probe: Digest | None = None
 
 
 PAYLOADS: dict[Kind, type[Value]] = {

@@ -95,7 +95,9 @@ def _plan(book: Promotions, word: Word, plan: Plan) -> Faults:
             hint="A version is promoted on a verdict about its own bytes.",
         )
     if plan.approvals < judged.approvals:
-        yield UsageError(f"the policy asks for {judged.approvals} approvals, the plan for {plan.approvals}")
+        yield UsageError(
+            f"approvals that the policy asks for: {judged.approvals}; that the plan does: {plan.approvals}"
+        )
     papers = None if plan.papers is None else book.papers.get(plan.papers)
     if plan.papers is not None and papers is None:
         yield MissingError(f"the papers {short(plan.papers)} that the plan names are not in this ledger")
@@ -197,6 +199,8 @@ def _promote(book: Promotions, word: Word, intent: Intent, moment: Moment) -> Fa
     plan, at = filed.plan, state.at
     if (intent.version, intent.digest) != (plan.version, plan.digest):
         yield IntegrityError("the intent is about another version than its plan")
+    if filed.applied is not None:
+        yield ConflictError(f"the plan was applied already, by entry {filed.applied}")
     yield from _told(_expired("plan", plan.expires, moment.now))
     if plan.expected != at:
         yield _stale(word.subject, plan.expected.generation, plan.expected.version, state)
@@ -265,7 +269,7 @@ def _too_few(filed: Filed, keyring: Keyring) -> Refusal:
     lost = len(filed.approvals) - found
     words = f" ({lost} by keys that are no longer good)" if lost else ""
     return ConflictError(
-        f"the plan needs {needed} approvals and has {found}{words}",
+        f"the plan needs {needed} approval{'s' if needed > 1 else ''} and has {found}{words}",
         hint="`rsa-ops promote approve plan.json --key FILE` by an approver; the requester does not count.",
     )
 

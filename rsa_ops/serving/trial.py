@@ -19,7 +19,7 @@ from pydantic import Field
 
 from rsa_ops import errors
 from rsa_ops.core.record import Record, Value
-from rsa_ops.errors import IntegrityError, RsaOpsError
+from rsa_ops.errors import IntegrityError, MissingError, RsaOpsError
 from rsa_ops.serving.checks import Passed
 from rsa_ops.serving.resolved import Resolved
 
@@ -62,18 +62,25 @@ class FreshProcess:
 
     process: subprocess.Popen[str]
     scratch: Path
+    longest_seconds: float = 1800.0
 
     def ask(self, folder: Path, resolved: Resolved, texts: Sequence[str], base: str | None = None) -> Answer:
         """Have it load and answer; it ends with that.
 
         Raises:
-            IntegrityError: it died. RsaOpsError: what it found wrong.
+            IntegrityError: it died. MissingError: it hangs. RsaOpsError: what it found wrong.
         """
         answer = self.scratch / "answer.json"
         question = Question(
             folder=str(folder.resolve()), resolved=resolved, texts=tuple(texts), base=base, answer=str(answer)
         )
-        _, said = self.process.communicate(question.model_dump_json())
+        try:
+            _, said = self.process.communicate(question.model_dump_json(), timeout=self.longest_seconds)
+        except subprocess.TimeoutExpired as error:
+            raise MissingError(
+                f"{resolved.name} gave no answer in a fresh process for {self.longest_seconds:.0f} s",
+                hint="Nothing was moved. Is the machine out of memory, or the model far larger than before?",
+            ) from error
         if not answer.is_file():
             raise IntegrityError(
                 f"{resolved.name} does not load in a fresh process: {_last(said)}",

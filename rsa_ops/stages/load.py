@@ -29,7 +29,7 @@ from rsa_ops.serving.load import Served, load_checked
 from rsa_ops.serving.trial import Probe
 from rsa_ops.stages.ledger import default_address
 from rsa_ops.stages.resolve import Target, resolve, standing_store
-from rsa_ops.tracking.judged import judged_answers, read_judged
+from rsa_ops.tracking.judged import judged_answers
 from rsa_ops.tracking.registry import fetch_adapter
 from rsa_ops.tracking.runs import fetch_files
 from rsa_ops.tracking.store import Store
@@ -103,23 +103,15 @@ def signature_check(store: Store, target: Target, scratch: Path) -> Check:
 
 
 def judged_probe(store: Store, target: Target, scratch: Path) -> Probe:
-    """The texts and answers that the version was judged with; where its papers name the file, its bytes must agree.
+    """The texts and answers that the version was judged with; where its papers name them, the bytes must agree.
 
     Raises:
         MissingError: MLflow has none. IntegrityError: other bytes than the papers name.
     """
-    named = next((name for name in target.papers.files if Path(name).name == PROBE), None)
-    if named is None:
-        judged = judged_answers(store, target.version, PROBE, scratch / "probe")
-        return Probe(texts=judged.texts, outputs=judged.outputs, source=f"run {judged.run}, as MLflow has them")
-    file = fetch_files(store, target.papers.run, named, scratch / "probe")
-    if digest_file(file) != target.papers.files[named]:
-        raise IntegrityError(
-            f"the judged answers of run {target.papers.run} are not those that the papers name",
-            hint="They were changed after the papers were written.",
-        )
-    judged = read_judged(file, target.papers.run)
-    return Probe(texts=judged.texts, outputs=judged.outputs, source=f"run {judged.run}, named by its papers")
+    named = target.papers.probe
+    judged = judged_answers(store, target.version, PROBE, scratch / "probe", named)
+    kept = "as MLflow has them" if named is None else "named by its papers"
+    return Probe(texts=judged.texts, outputs=judged.outputs, source=f"run {judged.run[:8]}, {kept}")
 
 
 def _sample(store: Store, target: Target, scratch: Path) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import rsa_ops
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
-from rsa_ops.core.digest import digest_bytes
+from rsa_ops.core.digest import Digest, digest_bytes
 from rsa_ops.core.run_record import RunRecord
 from rsa_ops.core.validation import Validation
 from rsa_ops.core.verdict import Verdict
@@ -32,8 +32,12 @@ from rsa_ops.tracking.registry import Version
 CHECKPOINT = "papers/ledger-checkpoint.json"
 
 
-def write_papers(run: Run, version: Version, model: Trained, verdict: Verdict) -> Sealed:
+def write_papers(
+    run: Run, version: Version, model: Trained, verdict: Verdict, probe: Digest | None = None
+) -> Sealed:
     """The ledger's `papers` entry of a version: made now, or found where this verdict has its papers already.
+
+    `probe` is the digest of the answers that it was judged by.
 
     Raises:
         IntegrityError: the adapter is not the version's, or the records of the run contradict each other.
@@ -69,6 +73,7 @@ def write_papers(run: Run, version: Version, model: Trained, verdict: Verdict) -
         signature=digest_bytes(papers[SIGNATURE]),
         signer_public_key=key.public_key,
         files={name: digest_file(run.results / name) for name in (*records, *papers)},
+        probe=probe,
     )
     return _seal(run, payload)
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.errors import IntegrityError, UsageError
 from rsa_ops.evaluation.benchmark import PROBE
+from rsa_ops.files import digest_file
 from rsa_ops.gates.policy import CHAMPION
 from rsa_ops.governance.champions import Move, rolled_back
 from rsa_ops.governance.desk import Desk, open_desk
@@ -60,7 +62,8 @@ def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tup
         model.measurements.artifact_digest,
         _tags(run, model, verdict),
     )
-    papers = write_papers(run, version, model, verdict)
+    probe = _probe(run, scores)
+    papers = write_papers(run, version, model, verdict, digest_file(probe))
     desk = open_desk(run.notary)
     state = desk.alias(subject_of(version.name, CHAMPION))
     if state.at.digest == version.digest:
@@ -75,7 +78,7 @@ def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tup
         return version
     if not any(filed.plan.digest == version.digest for filed in state.plans.values()):
         run.progress.note(f"loading {version.name} version {version.version} in a fresh process, to ask it again")
-        _verify_in_fresh_process(run, version, scores)
+        _verify_in_fresh_process(run, version, probe)
     _plan_and_apply(run, desk, version, papers)
     return version
 
@@ -154,10 +157,15 @@ json.dump([loaded.predict([text])[0] for text in texts], open(sys.argv[1], "w"))
 """
 
 
-def _verify_in_fresh_process(run: Run, version: Version, scores: tuple[Scored, ...]) -> None:
+def _probe(run: Run, scores: tuple[Scored, ...]) -> Path:
+    """Texts and answers of the released cell, each text predicted alone."""
     wanted = (run.policy.candidate, run.config.released_seed)
     entry = next(entry for entry in scores if (entry.cell.arm, entry.cell.seed) == wanted)
-    probe = json.loads((entry.folder / PROBE).read_text(encoding="utf-8"))
+    return entry.folder / PROBE
+
+
+def _verify_in_fresh_process(run: Run, version: Version, judged: Path) -> None:
+    probe = json.loads(judged.read_text(encoding="utf-8"))
     answer = run.work / "logs" / "fresh-process.json"
     question = [run.store.uri, f"models:/{version.name}/{version.version}", probe["texts"]]
     done = subprocess.run(  # noqa: S603  our own interpreter and code

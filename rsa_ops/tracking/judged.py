@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from rsa_ops.core.digest import short
+from rsa_ops.core.digest import Digest, short
 from rsa_ops.errors import IntegrityError, MissingError
+from rsa_ops.files import digest_file
 from rsa_ops.tracking.registry import Version
 from rsa_ops.tracking.runs import fetch_files
 from rsa_ops.tracking.store import Store, store_errors
@@ -24,20 +25,30 @@ class Judged(NamedTuple):
     file: Path
 
 
-def judged_answers(store: Store, version: Version, name: str, target: Path) -> Judged:
+def judged_answers(store: Store, version: Version, name: str, target: Path, wanted: Digest | None) -> Judged:
     """The newest recorded probe (a file called `name`) of the adapter that `version` is, brought to `target`.
 
-    It is looked for by the adapter's digest, among the finished benchmark runs beside the run that trained it.
+    It is looked for by the adapter's digest, among the finished benchmark runs beside the run that trained it; with
+    `wanted`, only a file of that digest is taken.
 
     Raises:
-        MissingError: no such run, or its file is gone. IntegrityError: the file is none of ours.
+        MissingError: no such run, or its file is gone. IntegrityError: none has the digest, or it is none of ours.
     """
+    others = []
     for run in _runs(store, version):
         try:
-            file = fetch_files(store, run, name, target)
+            file = fetch_files(store, run, name, target / run)
         except MissingError:
             continue
-        return read_judged(file, run)
+        if wanted is None or digest_file(file) == wanted:
+            return _read(file, run)
+        others.append(run)
+    if others:
+        raise IntegrityError(
+            f"{version.name} version {version.version}: the judged answers in MLflow (run {others[0]}) are not "
+            "those that its papers name",
+            hint="They were changed after the papers were written.",
+        )
     raise MissingError(
         f"{version.name} version {version.version}: no benchmark run in MLflow holds the answers that were judged "
         f"(adapter {short(version.digest)}, file {name})",
@@ -53,12 +64,7 @@ def _runs(store: Store, version: Version) -> list[str]:
         return [run.info.run_id for run in found if run.data.tags.get("rsa.stage") in _STAGES]
 
 
-def read_judged(file: Path, run: str) -> Judged:
-    """The texts and answers in a file of an MLflow run.
-
-    Raises:
-        IntegrityError: it is no such file, or holds not one answer for each text.
-    """
+def _read(file: Path, run: str) -> Judged:
     try:
         found = json.loads(file.read_bytes())
         texts, outputs = ([str(part) for part in found[name]] for name in ("texts", "outputs"))

@@ -122,6 +122,8 @@ def open_bundle(data: bytes) -> dict[str, bytes]:
             infos = archive.infolist()
             if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
                 raise IntegrityError("its files are compressed, which a bundle's never are")
+            if sum(info.file_size for info in infos) > len(data):
+                raise IntegrityError("its files overlap")
             if len({info.filename for info in infos}) != len(infos):
                 raise IntegrityError("it holds a name twice")
             return {info.filename: archive.read(info) for info in infos}

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from rsa_ops.core.digest import Digest
 from rsa_ops.core.record import Record
-from rsa_ops.errors import IntegrityError
+from rsa_ops.errors import IntegrityError, MissingError
 from rsa_ops.governance.audit import KeyLine
 from rsa_ops.governance.checkpoint import Checkpoint
 from rsa_ops.governance.export import read_lines
@@ -57,7 +57,10 @@ def check_bundle(data: bytes, source: str, now: datetime, checkpoints: Sequence[
         checkpoints={name: members[name] for name in kept},
         documents={n: members[n] for n in members if not is_derived(n) and n != ENTRIES and n not in kept},
     )
-    again = make_bundle(parts, now)
+    try:
+        again = make_bundle(parts, now)
+    except MissingError as error:  # what is missing in a bundle was there when it was made
+        raise IntegrityError(error.message) from error
     if again.data != data:
         raise IntegrityError(
             f"{source} differs from what its own parts make: {_differing(members, again)}",

@@ -129,4 +129,8 @@ def require_files(papers: Papers, documents: dict[str, bytes]) -> None:
 def _sealed(number: int, row: Row) -> Sealed:
     if not isinstance(row.body, str) or not isinstance(row.signature, str):
         raise IntegrityError(f"entry {number} of the ledger is no entry")
-    return Sealed(entry=parse_entry(row.body), body=row.body, hash=entry_hash(row.body), signature=row.signature)
+    try:
+        name = entry_hash(row.body)
+    except ValueError as error:
+        raise IntegrityError(f"entry {number} of the ledger is no UTF-8 text") from error
+    return Sealed(entry=parse_entry(row.body), body=row.body, hash=name, signature=row.signature)

@@ -119,7 +119,7 @@ def test_a_promotion_goes_from_plan_to_approval_to_champion_and_verifies(team: T
     assert code == ExitCode.DONE
     assert out.startswith("wrote first.json\n")
     assert "approved  0 of 1" in out
-    team.refused(ExitCode.CONFLICT, "promote", "apply", "first.json", says="needs 1 approvals and has 0")
+    team.refused(ExitCode.CONFLICT, "promote", "apply", "first.json", says="needs 1 approval and has 0")
     team.refused(ExitCode.USAGE, "promote", "approve", "first.json", key="ci", says="may not write approval")
     code, out, _ = team("promote", "approve", "first.json", "--json", key="bob")
     assert code == ExitCode.DONE

@@ -97,7 +97,7 @@ def test_a_plan_is_applied_once(world: World) -> None:
     world.judge("2")
     file = world.plan("2")
     world.apply(file)
-    refused(world, lambda: world.apply(file), ExitCode.CONFLICT, "was expected at generation 1")
+    refused(world, lambda: world.apply(file), ExitCode.CONFLICT, "applied already, by entry")
     assert promotion_of(world.desk(), file.plan()).state == "applied"
 
 
@@ -109,7 +109,7 @@ def test_a_plan_waits_for_as_many_keys_as_the_policy_asks_for(
     file = world.plan("2")
     for number, name in enumerate(signers):
         assert promotion_of(world.desk(), file.plan()).state == "waiting"
-        words = f"needs {approvals} approvals and has {number}"
+        words = f"needs {approvals} approval{'s' * (approvals > 1)} and has {number}"
         refused(world, lambda file=file: world.apply(file), ExitCode.CONFLICT, words)
         file = approve(world.desk(name), file)
     assert promotion_of(world.desk(), file.plan()).state == "ready"
@@ -124,7 +124,9 @@ def test_a_plan_waits_for_as_many_keys_as_the_policy_asks_for(
 
 def test_a_plan_may_ask_for_more_approvals_than_its_policy_and_never_for_fewer(world: World) -> None:
     world.judge("2", approvals=1)
-    refused(world, lambda: world.plan("2", approvals=0), ExitCode.USAGE, "asks for 1 approvals")
+    refused(
+        world, lambda: world.plan("2", approvals=0), ExitCode.USAGE, "policy asks for: 1; that the plan does: 0"
+    )
     assert world.plan("2", approvals=2).plan().approvals == 2
 
 

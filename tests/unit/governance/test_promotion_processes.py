@@ -21,6 +21,7 @@ from rsa_ops.governance.pointer import open_intent, open_intents, pointer_histor
 from rsa_ops.governance.reconcile import reconcile
 from rsa_ops.governance.store import utc_now
 from rsa_ops.governance.verify import verify_rows
+from rsa_ops.tracking.registry import AliasPointer
 
 from .promoters import registry
 from .promoting import MODEL, World, begin
@@ -107,6 +108,24 @@ def test_a_move_killed_at_any_step_is_reconciled_to_one_consistent_champion(worl
         if moved:
             again(world)
     assert reconciled(world) is None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("action", ["apply", "rollback"])
+def test_a_move_on_mlflow_killed_at_any_step_is_reconciled_too(store: Any, tmp_path: Path, action: str) -> None:
+    store.client.create_registered_model(MODEL)
+    for _ in range(3):
+        store.client.create_model_version(MODEL, source=tmp_path.as_uri())
+    world = founded(tmp_path, str(tmp_path / "ledger.db"))
+    assert isinstance(world.live, AliasPointer)
+    again(world)
+    for step in STEPS:
+        killed(world, action, step)
+        assert reconciled(world) == ENDINGS[step]
+        if step in ("MOVED", "READ_BACK", "CLOSED"):
+            assert world.live.read(MODEL, "champion") == ("3" if action == "apply" else "1")
+            again(world)
 
 
 def again(world: World) -> None:

@@ -13,7 +13,7 @@ import pytest
 from rsa_ops.core.digest import digest_bytes
 from rsa_ops.errors import ExitCode, IntegrityError, MissingError, RsaOpsError, UsageError
 from rsa_ops.models import base as rooms
-from rsa_ops.models.base import ASSETS, MINILM_SHA256, Asset, cache_folder, resolve_base
+from rsa_ops.models.base import ASSETS, MINILM_SHA256, Asset, base_licence, cache_folder, resolve_base
 from rsa_ops.models.task import ModelConfig, load_base_model, load_tokenizer
 
 
@@ -99,8 +99,8 @@ def test_the_embedded_encoder_is_the_pinned_one(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_asset_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    second = Asset("no-such-package-b", "2", "b", "x", digest_bytes(b""))
-    gone = Asset("no-such-package-a", "1.5", "a", "x", digest_bytes(b""), second)
+    second = Asset("no-such-package-b", "2", "b", "x", digest_bytes(b""), "MIT")
+    gone = Asset("no-such-package-a", "1.5", "a", "x", digest_bytes(b""), "MIT", second)
     monkeypatch.setitem(ASSETS, "gone", gone)
     with pytest.raises(MissingError, match=r"no-such-package-a.*not installed") as caught:
         resolve_base("asset:gone")
@@ -160,3 +160,13 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.delenv("RSA_OPS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder() == tmp_path / "xdg" / "rsa_ops"
+
+
+def test_the_licence_of_an_embedded_model_is_the_one_that_notice_states_and_no_other_is_guessed() -> None:
+    notice = (Path(__file__).parents[3] / "NOTICE").read_text(encoding="utf-8")
+    for name, asset in ASSETS.items():
+        stated = notice.partition(asset.package)[2].partition("\n\n")[0]
+        assert "Apache License 2.0" in stated
+        assert base_licence(f"asset:{name}") == asset.licence == "Apache-2.0"
+    assert base_licence("hub:some/model") is None
+    assert base_licence("asset:unknown") is None

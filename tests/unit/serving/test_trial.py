@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,13 @@ def test_a_fresh_process_that_dies_is_a_refusal(version: Version) -> None:
     with fresh_process() as fresh, pytest.raises(IntegrityError, match="does not load in a fresh process"):
         os.kill(fresh.process.pid, signal.SIGKILL)
         fresh.ask(version.folder, version.resolved(), TEXTS)
+
+
+def test_a_fresh_process_that_hangs_is_a_refusal(version: Version) -> None:
+    with fresh_process() as fresh, pytest.raises(MissingError, match="gave no answer"):
+        os.kill(fresh.process.pid, signal.SIGSTOP)
+        replace(fresh, longest_seconds=0.1).ask(version.folder, version.resolved(), TEXTS)
+    assert fresh.process.poll() is not None
 
 
 def test_a_fresh_process_that_is_not_asked_is_gone_after_the_block() -> None:

@@ -208,12 +208,15 @@ def copy_database(source: Path, target: Path) -> None:
         whole.backup(copy)
 
 
-def open_desk(shelf: Shelf, folder: Path, history: str = "1 2 3") -> Desk:
-    """A desk whose ledger has papers for all versions and tells `history`: versions, `<` before a rollback."""
+def open_desk(shelf: Shelf, folder: Path, history: str = "1 2 3", address: str | None = None) -> Desk:
+    """A desk whose ledger has papers for all versions and tells `history`: versions, `<` before a rollback.
+
+    The ledger is `ledger.db` in `folder`, or at `address`.
+    """
     copy_database(shelf.folder / "mlflow.db", folder / "mlflow.db")
     store = open_store(f"sqlite:///{folder / 'mlflow.db'}", "triage", folder / "artifacts")
     key = make_key(folder / "ledger.key")
-    ledger = open_ledger(str(folder / "ledger.db"), write=True)
+    ledger = open_ledger(address or str(folder / "ledger.db"), write=True)
     ledger.begin(key, "admin")
     desk = Desk(folder, shelf, store, Notary(ledger, key))
     words = history.split()

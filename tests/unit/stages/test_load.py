@@ -90,6 +90,12 @@ def test_two_registries_are_told_apart_by_what_their_aliases_name(desk: Desk, tm
     assert other in refused(desk, ExitCode.INTEGRITY, store=other).message
 
 
+def test_another_ledger_with_another_champion_is_refused(desk: Desk, shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = open_desk(shelf, tmp_path / "other", "1")
+    assert "names version 2" in refused(other, ExitCode.INTEGRITY, store=desk.uri).message
+
+
 def test_a_move_under_way_is_a_conflict_once_the_alias_has_moved_and_none_before(desk: Desk) -> None:
     desk.intend("1")
     assert champion(desk).resolved.version == "2"

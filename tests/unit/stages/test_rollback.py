@@ -10,7 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,8 @@ from rsa_ops.evaluation.benchmark import PROBE
 from rsa_ops.governance.apply import Step
 from rsa_ops.governance.desk import open_desk as verified_desk
 from rsa_ops.governance.entry import Kind
-from rsa_ops.governance.payloads import Intent, payload_as
+from rsa_ops.governance.notary import Notary
+from rsa_ops.governance.payloads import Intent, PolicyLock, payload_as
 from rsa_ops.governance.pointer import open_intent
 from rsa_ops.governance.reconcile import reconcile
 from rsa_ops.governance.store import utc_now
@@ -32,6 +34,7 @@ from rsa_ops.serving.trial import Answer, FreshProcess, fresh_process
 from rsa_ops.stages.rollback import Wish, drill, roll_back
 from rsa_ops.tracking.registry import AliasPointer, move_alias
 
+from ...postgres import Postgres
 from .shelf import MODEL, Desk, Shelf, open_desk
 
 KILLED = Path(__file__).with_name("killed.py")
@@ -184,12 +187,12 @@ def test_other_answers_than_the_judged_ones_stop_it(desk: Desk) -> None:
 def test_judged_answers_that_the_papers_name_must_be_those_bytes(desk: Desk) -> None:
     papers = desk.shelf.papers["2"]
     probe = kept(desk.shelf, "2", PROBE)
-    desk.store.client.log_artifact(papers.run, str(probe))
-    named = {**papers.files, PROBE: digest_bytes(probe.read_bytes())}
-    desk.notary.write(Kind.PAPERS, f"{MODEL}/2", papers.model_copy(update={"files": named}))
-    where = next(file for file in (desk.shelf.folder / "artifacts" / papers.run).rglob(PROBE) if file.is_file())
-    with without(where, b'{"texts": ["a"], "outputs": ["b"]}'):
-        assert "not those that the papers name" in refused(desk, ExitCode.INTEGRITY).message
+    named = papers.model_copy(update={"probe": digest_bytes(probe.read_bytes())})
+    desk.notary.write(Kind.PAPERS, f"{MODEL}/2", named)
+    with without(probe, b'{"texts": ["a"], "outputs": ["b"]}'):
+        assert "not those that its papers name" in refused(desk, ExitCode.INTEGRITY).message
+    with without(probe, b"[]"):
+        refused(desk, ExitCode.INTEGRITY)
     assert "named by its papers" in str(go(desk).checks[-1])
 
 
@@ -200,6 +203,18 @@ def test_a_base_that_is_gone_stops_it(desk: Desk, tmp_path: Path) -> None:
 def test_an_alias_moved_outside_stops_it(desk: Desk) -> None:
     move_alias(desk.store, MODEL, "champion", "1")
     assert "in the registry" in refused(desk, ExitCode.INTEGRITY).message
+
+
+def test_from_a_champion_that_somebody_deleted_it_goes_back(desk: Desk) -> None:
+    desk.store.client.delete_model_version(MODEL, "3")  # and its alias with it, without a word
+    assert desk.live() is None
+    assert go(desk).target.version == "2"
+    assert desk.live() == "2"
+
+
+def test_an_alias_that_was_deleted_while_its_version_is_there_stops_it(desk: Desk) -> None:
+    desk.store.client.delete_registered_model_alias(MODEL, "champion")
+    assert "names no version" in refused(desk, ExitCode.INTEGRITY).message
 
 
 def test_an_open_intent_stops_it(desk: Desk) -> None:
@@ -217,6 +232,32 @@ def test_a_broken_ledger_stops_it(desk: Desk, shelf: Shelf) -> None:
     with pytest.raises(IntegrityError, match="check `ledger`"):
         go(desk)
     assert desk.live() == "3"
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_clock_that_is_wrong_moves_nothing(desk: Desk, minutes: int) -> None:
+    def wrong() -> datetime:
+        return utc_now() + timedelta(minutes=minutes)
+
+    if minutes > 0:  # somebody else's clock was ahead, and ours is right
+        ahead = replace(desk.notary.ledger, clock=wrong)
+        lock = PolicyLock(
+            pipeline="x", policy="x", policy_digest=digest_bytes(b"x"), test_digest=digest_bytes(b"x")
+        )
+        Notary(ahead, desk.notary.signer).write(Kind.POLICY_LOCK, "run", lock)
+        refused(desk, ExitCode.INTEGRITY)
+    else:
+        slow = replace(desk, notary=Notary(replace(desk.notary.ledger, clock=wrong), desk.notary.signer))
+        refused(slow, ExitCode.INTEGRITY)
+
+
+def test_a_rollback_on_a_postgresql_ledger_goes_the_same_way(
+    shelf: Shelf, tmp_path: Path, postgres: Postgres
+) -> None:
+    desk = open_desk(shelf, tmp_path, address=postgres.new_database())
+    assert go(desk).target.version == "2"
+    assert (desk.live(), desk.standing().generation) == ("2", 4)
+    assert verifies(desk)
 
 
 def test_a_promotion_that_was_faster_wins_and_the_rollback_moves_nothing(desk: Desk) -> None:

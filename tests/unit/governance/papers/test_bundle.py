@@ -204,6 +204,39 @@ def test_every_byte_of_a_bundle_counts(whole: tuple[Candidate, Bundle]) -> None:
             checked(made, data)
 
 
+def test_no_edit_of_any_member_passes_or_crashes_though_the_index_was_made_to_fit(
+    whole: tuple[Candidate, Bundle],
+) -> None:
+    """300 edits: a span cut, doubled or written over, somewhere in some member, as somebody without keys could."""
+    made, bundle = whole
+    draw = random.Random(11)
+    members = open_bundle(bundle.data)
+    for _ in range(300):
+        name = draw.choice(sorted(set(members) - {"index.json"}))
+        data, size = members[name], draw.choice((1, 7, 64))
+        start = draw.randrange(len(data))
+        span = data[start : start + size]
+        new = draw.choice((b"", span * 2, draw.randbytes(len(span)), b"\xed\xa0\x80", b"null", b'"'))
+        edited = {**members, name: data[:start] + new + data[start + size :]}
+        if edited == members:
+            continue
+        with pytest.raises(IntegrityError):
+            checked(made, rezipped(edited if name.startswith("INDEX") else fitted(edited)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("version", "9"), ("model", "other"), ("entries", 3), ("notice", "good")]
+)
+def test_an_index_that_says_something_else_is_found(
+    whole: tuple[Candidate, Bundle], field: str, value: object
+) -> None:
+    made, bundle = whole
+    members = open_bundle(bundle.data)
+    index = {**json.loads(members["index.json"]), field: value}
+    with pytest.raises(IntegrityError):
+        checked(made, rezipped({**members, "index.json": json.dumps(index, indent=2).encode() + b"\n"}))
+
+
 def test_every_member_is_needed_and_no_other_may_be_added(whole: tuple[Candidate, Bundle]) -> None:
     made, bundle = whole
     members = open_bundle(bundle.data)
