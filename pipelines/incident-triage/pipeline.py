@@ -14,7 +14,7 @@ def pipeline(run: Run) -> Verdict:
     models = train(run, data)
     scores = benchmark(run, data, models)
     comparison = compare(run, data, scores)
-    tco = cost(run, models, scores)
+    tco = cost(run, models, scores, comparison)
     verdict = gate(run, data, models, scores, comparison, tco)
     report(run)
     promote(run, verdict, models, scores)

@@ -9,7 +9,7 @@ import typer
 
 from rsa_ops.cli.output import AsJson, KeyFile, LedgerAddress, print_lines, print_note, print_record, table_console
 from rsa_ops.cli.progress import shown_progress
-from rsa_ops.errors import ExitCode
+from rsa_ops.errors import ExitCode, UsageError
 
 Pipeline = Annotated[Path, typer.Argument(help="A pipeline folder, or its pipeline.yaml.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")]
@@ -123,22 +123,56 @@ def compare(
 
 
 def cost(
-    measurements: Annotated[list[Path], typer.Argument(help="measurements.json files, one for each cell.")],
+    measurements: Annotated[
+        list[Path],
+        typer.Argument(help="measurements.json files, one for each cell; with --scenario, results folders."),
+    ],
     book: Annotated[
         Path | None, typer.Option(help="Your own price book; its lines override the embedded ones.")
     ] = None,
     currency: Annotated[str, typer.Option(help="JPY or USD.")] = "JPY",
+    scenario: Annotated[
+        str | None, typer.Option(help="pilot, department, company, or a YAML file: makes the business case.")
+    ] = None,
+    focus: Annotated[
+        Path | None,
+        typer.Option(help="With --scenario and one run: write FOCUS 1.2 cost data here (.csv or .parquet)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Price measured trainings: line items, each with where its figures come from."""
+    """Price measured trainings: line items, each with where its figures come from.
+
+    With --scenario: the business case of a run (NPV, payback, risk), or of several runs added up.
+    """
     from rsa_ops.reporting.terminal import costs_table
     from rsa_ops.stages.single import cost_alone
 
+    if scenario is not None:
+        return _business(measurements, book, scenario, focus, as_json=as_json)
+    if focus is not None:
+        raise UsageError("--focus without --scenario", hint="Give --scenario pilot and a results folder.")
     found = cost_alone(measurements, book, currency)
     if as_json:
         print_record(found)
     else:
         costs_table(table_console(), found)
+    return int(ExitCode.DONE)
+
+
+def _business(results: list[Path], book: Path | None, scenario: str, focus: Path | None, *, as_json: bool) -> int:
+    from rsa_ops.reporting.business import case_lines, portfolio_lines
+    from rsa_ops.stages.business import case_of, portfolio_of, write_focus
+
+    if len(results) > 1:
+        if focus is not None:
+            raise UsageError("--focus takes one run", hint="Give one results folder.")
+        added = portfolio_of(results, scenario, book)
+        print_record(added) if as_json else print_lines(*portfolio_lines(added))
+        return int(ExitCode.DONE)
+    found = case_of(results[0], scenario, book)
+    if focus is not None:
+        write_focus(found, results[0], focus)
+    print_record(found) if as_json else print_lines(*case_lines(found))
     return int(ExitCode.DONE)
 
 
@@ -183,15 +217,33 @@ def gate(
 
 def report(
     results: Annotated[Path, typer.Argument(help="A results folder, with the records of a run.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("report.html"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file to write: .html, or with --lang .pdf or .xlsx as well.")
+    ] = Path("report.html"),
+    lang: Annotated[
+        str | None,
+        typer.Option(help="ja or en: the decision sheet in that language. Without: the technical report."),
+    ] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="With --lang: another scenario than the run's own, for the business case.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Render the records of a run as one self-contained HTML file."""
+    """Render the records of a run: the technical report, or the decision sheet for a manager (--lang).
+
+    A .pdf is printed by Chromium, where there is one; a .xlsx has live formulas.
+    """
     from rsa_ops.files import write_text
     from rsa_ops.reporting.html import render_report
+    from rsa_ops.stages.decision import write_decision
     from rsa_ops.stages.report import read_results
 
-    found = read_results(results)
-    write_text(out, render_report(found))
+    if lang is not None:
+        found = write_decision(results, out, lang, scenario)
+    elif out.suffix in (".pdf", ".xlsx") or scenario is not None:
+        raise UsageError(f"{out}: without a language only .html is written", hint="Give --lang ja or --lang en.")
+    else:
+        found = read_results(results)
+        write_text(out, render_report(found))
     print_lines(found.model_dump_json(indent=2) if as_json else f"wrote {out}")
     return int(ExitCode.DONE)

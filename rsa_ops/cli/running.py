@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rsa_ops.stages.run import Run
 
 DEMO = "incident-triage"
+Language = Annotated[
+    str | None, typer.Option("--lang", help="Of the decision sheet: ja or en; default: the locale's.")
+]
 Work = Annotated[Path, typer.Option("--work", help="Working folder: MLflow store, finished cells, report.")]
 
 
@@ -35,6 +38,7 @@ def run(
     work: Work = Path("rsa-ops-run"),
     ledger: LedgerAddress = None,
     key: KeyFile = None,
+    lang: Language = None,
     as_json: AsJson = False,
 ) -> int:
     """Run a pipeline: validate, train, benchmark, compare, cost, gate, report, promote.
@@ -43,28 +47,32 @@ def run(
     """
     from rsa_ops.stages.ledger import LedgerChoice
 
-    return int(run_pipeline(pipeline, work, LedgerChoice(ledger, key), as_json=as_json).exit_code)
+    return int(run_pipeline(pipeline, work, LedgerChoice(ledger, key), lang, as_json=as_json).exit_code)
 
 
-def demo(work: Work = Path("rsa-ops-demo"), as_json: AsJson = False) -> int:
+def demo(work: Work = Path("rsa-ops-demo"), lang: Language = None, as_json: AsJson = False) -> int:
     """Run the embedded incident-triage pipeline from data to verdict, offline.
 
     Exits 0 when the walk is finished, whatever the verdict: the demo shows a verdict, it gates nothing.
     """
     from rsa_ops.stages.ledger import LedgerChoice
 
-    run_pipeline(pipelines_folder() / DEMO, work, LedgerChoice(), as_json=as_json)
+    run_pipeline(pipelines_folder() / DEMO, work, LedgerChoice(), lang, as_json=as_json)
     return int(ExitCode.DONE)
 
 
-def run_pipeline(folder: Path, work: Path, ledger: LedgerChoice, *, as_json: bool) -> Verdict:
-    """Run the pipeline in `folder`, show its results, return its verdict."""
+def run_pipeline(folder: Path, work: Path, ledger: LedgerChoice, lang: str | None, *, as_json: bool) -> Verdict:
+    """Run the pipeline in `folder`, show its results, return its verdict. `lang` None is the locale's language."""
+    from rsa_ops.reporting.decision import words_of
     from rsa_ops.stages.config import read_pipeline
+    from rsa_ops.stages.decision import locale_language
     from rsa_ops.stages.run import open_run
 
+    language = lang or locale_language()
+    words_of(language)  # an unknown one is refused before anything runs
     config, policy, home = read_pipeline(folder)
     walk = load_walk(home)
-    with shown_progress() as progress, open_run(config, policy, home, work, progress, ledger) as opened:
+    with shown_progress() as progress, open_run(config, policy, home, work, progress, ledger, language) as opened:
         verdict = walk(opened)
     if as_json:
         print_record(verdict)
@@ -105,7 +113,7 @@ def pipelines_folder() -> Path:
 
 def _show(opened: Run, verdict: Verdict) -> None:
     from rsa_ops.reporting.terminal import arms_table, slice_lines
-    from rsa_ops.stages.report import REPORT, read_results
+    from rsa_ops.stages.report import DECISION, REPORT, read_results
 
     found = read_results(opened.results)
     console = table_console()
@@ -113,7 +121,9 @@ def _show(opened: Run, verdict: Verdict) -> None:
         arms_table(console, found.comparison, found.measurements, found.tco)
         slice_lines(console, found.comparison)
     console.print(f"\n{verdict.sentence}\n", markup=False, highlight=False)
+    sheet = opened.results / DECISION
     print_lines(
+        *([f"Decision {sheet}"] if sheet.is_file() else []),
         f"Report   {opened.results / REPORT}",
         f"MLflow   {opened.mlflow_command}",
         *_promotion_lines(opened),

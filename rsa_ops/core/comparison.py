@@ -125,6 +125,12 @@ class Comparison(Record):
         """The summary of one arm, or None."""
         return next((arm for arm in self.arms if arm.arm == name), None)
 
+    @property
+    def assessable(self) -> bool:
+        """Whether the primary contrast with the first baseline has a difference."""
+        found = self.contrast(self.primary_metric, self.baselines[0]) if self.baselines else None
+        return found is not None and found.result.difference is not None
+
     def contrast(self, metric: str, baseline: str, population: str = ALL) -> Contrast | None:
         """The contrast with one baseline on one metric and population, or None."""
         for entry in self.contrasts:

@@ -20,6 +20,7 @@ class CostConfig(Value):
     `price_book`: YAML whose lines override the embedded book's, key by key.
     `compute_line`: price line of the machine; None picks it from the measured device.
     `include_energy`: only for machines that you own. A cloud price contains the energy already.
+    `scenario`: how the model will be used, for the business case: pilot, department, company, or a YAML file.
     `stale_after_days`: a price older than this is said to be stale.
     """
 
@@ -32,3 +33,4 @@ class CostConfig(Value):
     compute_line: str | None = None
     include_energy: bool = False
     stale_after_days: int = Field(default=365, ge=1)
+    scenario: str = "pilot"

@@ -5,7 +5,8 @@ Nothing is looked up at run time: a figure that changes by itself cannot be audi
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Callable, Iterator
+from datetime import date as calendar_day
 from decimal import ROUND_HALF_UP, Decimal
 from importlib import resources
 from pathlib import Path
@@ -27,7 +28,7 @@ PriceBasis = Literal[Basis.QUOTED, Basis.ASSUMED]
 
 
 def _iso_date(text: str) -> str:
-    date.fromisoformat(text)  # ValueError says what is wrong with it
+    calendar_day.fromisoformat(text)  # ValueError says what is wrong with it
     return text
 
 
@@ -60,8 +61,22 @@ class PriceLine(Value):
     basis: PriceBasis
 
 
+class Factor(Value):
+    """A figure that is no price: how much of something comes with one of something else (kg of CO2e with a kWh)."""
+
+    key: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    unit: str
+    value: Decimal = Field(ge=0)
+    source: str = Field(min_length=1)
+    as_of: IsoDate
+    basis: PriceBasis
+
+
 class PriceBook(Record):
-    """A dated set of prices. `currency` is the one its owner keeps accounts in; lines may be in either."""
+    """A dated set of prices. `currency` is the one its owner keeps accounts in; lines may be in either.
+
+    `factors`: what is counted without being priced, such as the carbon of a grid's electricity.
+    """
 
     schema_: Literal["rsa_ops/price-book/v1"] = Field(default="rsa_ops/price-book/v1", alias="schema")
 
@@ -70,6 +85,7 @@ class PriceBook(Record):
     currency: Currency = "JPY"
     fx: FxRate | None = None
     lines: tuple[PriceLine, ...]
+    factors: tuple[Factor, ...] = ()
 
     @model_validator(mode="after")
     def _keys_stand_once(self) -> Self:
@@ -93,6 +109,30 @@ class PriceBook(Record):
                 hint=f"Add a line with `key: {key}` to the YAML that `cost.price_book` names. It has: {known}.",
             )
         return found
+
+    def factor(self, key: str, needed_for: str) -> Factor:
+        """The factor called `key`.
+
+        Raises:
+            MissingError: there is none; says what needed it and what to add.
+        """
+        found = next((factor for factor in self.factors if factor.key == key), None)
+        if found is None:
+            raise MissingError(
+                f"price book {self.id} has no factor `{key}`, which {needed_for} needs",
+                hint=f"Add one with `key: {key}` under `factors:` of the YAML that `cost.price_book` names.",
+            )
+        return found
+
+    def stale(self, today: calendar_day, days: int, used: Callable[[PriceLine], bool]) -> Iterator[str]:
+        """A sentence for the book and for each used line that is older than `days` on the day `today`."""
+        age = (today - calendar_day.fromisoformat(self.date)).days
+        if age > days:
+            yield f"price book {self.id} is stale: {age} days old, more than {days}"
+        for line in self.lines:
+            old = (today - calendar_day.fromisoformat(line.as_of)).days
+            if used(line) and old > days:
+                yield f"price `{line.key}` is stale: of {line.as_of}, {old} days old"
 
     def price(self, line: PriceLine, currency: Currency) -> Money:
         """The unit price of `line` in `currency`, by the book's frozen rate.
@@ -133,6 +173,7 @@ def load_book(path: Path | None) -> PriceBook:
 def overridden(book: PriceBook, own: PriceBook) -> PriceBook:
     """`book` with the lines, rate and currency of `own` in their place; as old as the older of the two."""
     mine = {line.key for line in own.lines}
+    mine_factors = {factor.key for factor in own.factors}
     kept = tuple(line for line in book.lines if line.key not in mine)
     return PriceBook(
         id=f"{own.id} over {book.id}",
@@ -140,4 +181,5 @@ def overridden(book: PriceBook, own: PriceBook) -> PriceBook:
         currency=own.currency,
         fx=own.fx or book.fx,
         lines=own.lines + kept,
+        factors=own.factors + tuple(each for each in book.factors if each.key not in mine_factors),
     )

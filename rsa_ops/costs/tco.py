@@ -96,15 +96,8 @@ def _measured_share(items: list[LineItem]) -> float:
 
 def _warnings(book: PriceBook, priced: list[Priced], config: CostConfig, today: date) -> tuple[str, ...]:
     """What a reader must know about the prices that were used: a stale book, stale lines, an assumed rate."""
-    found: list[str] = []
-    age = (today - date.fromisoformat(book.date)).days
-    if age > config.stale_after_days:
-        found.append(f"price book {book.id} is stale: {age} days old, more than {config.stale_after_days}")
     used = {entry.line.key for entry in priced}
-    for line in book.lines:
-        days = (today - date.fromisoformat(line.as_of)).days
-        if line.key in used and days > config.stale_after_days:
-            found.append(f"price `{line.key}` is stale: of {line.as_of}, {days} days old")
+    found = list(book.stale(today, config.stale_after_days, lambda line: line.key in used))
     foreign = any(line.key in used and line.currency != config.currency for line in book.lines)
     if foreign and book.fx is not None and book.fx.basis is Basis.ASSUMED:
         found.append(f"the rate of {book.fx.jpy_per_usd} JPY per USD is assumed, not quoted")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from rsa_ops.core.benchmark import CellScores
+from rsa_ops.core.business_case import BusinessCase
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
 from rsa_ops.core.measurements import Measurements
@@ -30,6 +31,7 @@ class ReportInputs(Value):
     measurements: tuple[Measurements, ...] = ()
     scores: tuple[CellScores, ...] = ()
     tco: Tco | None = None
+    case: BusinessCase | None = None
     verdict: Verdict | None = None
     settings_note: str = ""
     sizes_note: str = ""

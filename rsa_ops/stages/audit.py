@@ -23,7 +23,7 @@ from rsa_ops.governance.verify import Verified, verify_rows
 from rsa_ops.governance.view import Row, View
 from rsa_ops.stages.ledger import default_address
 from rsa_ops.tracking.registry import read_registry
-from rsa_ops.tracking.store import Store, find_store
+from rsa_ops.tracking.store import Store, read_store
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def reading_store(uri: str) -> Store:
     Raises:
         MissingError: there is none.
     """
-    return find_store(uri)
+    return read_store(uri)
 
 
 def _checked(verified: Verified, checkpoints: Sequence[Checkpoint], store: str | None) -> tuple[str, ...]:

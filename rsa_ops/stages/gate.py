@@ -6,6 +6,7 @@ from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
 from rsa_ops.core.design import ComparisonDesign
 from rsa_ops.core.digest import Digest, short
+from rsa_ops.core.headline import Headline
 from rsa_ops.core.verdict import Evidence, Verdict
 from rsa_ops.errors import IntegrityError
 from rsa_ops.files import read_record, write_text
@@ -72,7 +73,8 @@ def keep_verdict(run: Run, verdict: Verdict, comparison: Comparison, tco: Tco) -
     write_text(run.results / "verdict.md", verdict_markdown(verdict, comparison, tco))
     run.keep_file(run.results / "verdict.xml")
     run.keep_file(run.results / "verdict.md")
-    run.tag({"verdict": verdict.outcome.value})
+    headline = Headline.of(verdict, comparison, tco)
+    run.tag({"verdict": verdict.outcome.value, "headline": headline.model_dump_json()})
 
 
 def _record(run: Run, lock: Sealed, verdict: Verdict) -> None:

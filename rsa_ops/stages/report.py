@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import rsa_ops
 from rsa_ops.core.benchmark import CellScores
+from rsa_ops.core.business_case import BusinessCase
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
 from rsa_ops.core.measurements import Measurements
@@ -16,19 +17,28 @@ from rsa_ops.core.run_record import RunRecord
 from rsa_ops.core.validation import Validation
 from rsa_ops.core.verdict import Verdict
 from rsa_ops.files import read_record, write_text
+from rsa_ops.reporting.decision import render_decision
 from rsa_ops.reporting.html import render_report
 from rsa_ops.reporting.inputs import ReportInputs
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.validate import RUN_RECORD
 
 REPORT = "report.html"
+DECISION = "decision.html"
 R = TypeVar("R", bound=Record)
 
 
 def report(run: Run) -> Path:
-    """Render the records of this run; returns the path of the HTML file."""
+    """Render the records of this run; returns the path of the technical report.
+
+    Beside it, where there is a business case, stands the decision sheet in the run's language.
+    """
     run.progress.stage("report", str(run.results / REPORT))
-    write_text(run.results / REPORT, render_report(read_results(run.results)))
+    records = read_results(run.results)
+    write_text(run.results / REPORT, render_report(records))
+    if records.case is not None and records.comparison is not None:
+        write_text(run.results / DECISION, render_decision(records, run.language))
+        run.keep_file(run.results / DECISION)
     return run.keep_file(run.results / REPORT)
 
 
@@ -50,6 +60,7 @@ def read_results(folder: Path) -> ReportInputs:
         measurements=all_records(Measurements, folder / "measurements"),
         scores=all_records(CellScores, folder / "benchmark"),
         tco=optional_record(Tco, folder / "tco.json"),
+        case=optional_record(BusinessCase, folder / "business_case.json"),
         verdict=optional_record(Verdict, folder / "verdict.json"),
         settings_note=run.settings_note,
         sizes_note=validation.sampling if validation is not None else "",

@@ -14,7 +14,7 @@ from rsa_ops.governance.view import View
 from rsa_ops.serving.resolved import Resolved
 from rsa_ops.stages.audit import known_store
 from rsa_ops.tracking.registry import Version, by_alias, by_number
-from rsa_ops.tracking.store import Store, find_store
+from rsa_ops.tracking.store import Store, read_store
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def standing_store(address: str, named: str | None) -> Store:
     uri = known_store(address, named)
     if uri is None:
         raise MissingError("no MLflow store is known", hint="Give --store URI, or set MLFLOW_TRACKING_URI.")
-    return find_store(uri)
+    return read_store(uri)
 
 
 def resolve(view: View, store: Store, model: str, alias: str) -> Target:

@@ -47,7 +47,8 @@ PRELOAD = (
 class Run:
     """What every stage is handed. `folder` holds pipeline.yaml, `work` everything that is made.
 
-    `work/results` holds the records of this run, `work/cells` the finished cells of all runs.
+    `work/results` holds the records of this run, `work/cells` the finished cells of all runs. `language` is that of
+    the decision sheet.
     """
 
     config: PipelineConfig
@@ -60,6 +61,7 @@ class Run:
     threads: int
     progress: Progress
     notary: Notary
+    language: str = "en"
 
     @property
     def cells(self) -> Path:
@@ -102,6 +104,7 @@ def open_run(
     work: Path,
     progress: Progress,
     ledger: LedgerChoice,
+    language: str = "en",
 ) -> Iterator[Run]:
     """Open store and ledger, start the parent run, and end it as it deserves: FINISHED, FAILED or KILLED."""
     shutil.rmtree(work / "results", ignore_errors=True)  # records of an earlier run; MLflow keeps them
@@ -125,6 +128,7 @@ def open_run(
         threads=threads,
         progress=progress,
         notary=notary,
+        language=language,
     )
     status = "KILLED"
     try:

@@ -41,7 +41,7 @@ def open_store(uri: str, experiment: str, artifacts: Path) -> Store:
         MissingError: the server does not answer.
         ConflictError: another program keeps the database locked.
     """
-    _quieten()
+    quiet()
     with store_errors(uri), disk_errors(artifacts):
         from mlflow import MlflowClient
 
@@ -59,28 +59,24 @@ def open_store(uri: str, experiment: str, artifacts: Path) -> Store:
         return Store(uri, client, client.create_experiment(experiment, artifact_location=location))
 
 
-def find_store(uri: str) -> Store:
-    """The store at `uri` to read and to move aliases in; nothing is created, and no experiment belongs to it.
+def read_store(uri: str) -> Store:
+    """Open a store that is there already, to read from: nothing is created in it. `experiment_id` is empty.
 
     Raises:
-        MissingError: there is no such file. A server that does not answer is known with the first question.
+        MissingError: there is no such database, or the server does not answer.
     """
+    quiet()
     local = local_database(uri)
     if local is not None and not local.is_file():
-        raise MissingError(f"there is no MLflow store at {local}", hint="Give --store URI.")
-    _quieten()
+        raise MissingError(f"there is no MLflow store at {local}", hint="Give --store.")
     with store_errors(uri):
         from mlflow import MlflowClient
 
-        return Store(uri, MlflowClient(tracking_uri=uri, registry_uri=uri), experiment_id="")
+        return Store(uri, MlflowClient(tracking_uri=uri, registry_uri=uri), "")
 
 
-def local_database(uri: str) -> Path | None:
-    """The file of a `sqlite:///` store, or None."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def _quieten() -> None:
+def quiet() -> None:
+    """MLflow without telemetry, progress bars and log lines that explain nothing; the user's own settings stay."""
     for name, value in _QUIET_DEFAULTS.items():
         os.environ.setdefault(name, value)
     import logging
@@ -88,6 +84,11 @@ def _quieten() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # It logs a traceback of every database error before it raises the error, which `store_errors` explains.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def local_database(uri: str) -> Path | None:
+    """The file of a `sqlite:///` store, or None."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
 @contextmanager

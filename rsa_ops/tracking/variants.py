@@ -16,7 +16,7 @@ from typing import Any
 from rsa_ops.core.digest import Digest
 from rsa_ops.errors import MissingError
 from rsa_ops.tracking.inventory import VARIANT, pages, stored_versions
-from rsa_ops.tracking.store import Store, find_store, local_database, store_errors
+from rsa_ops.tracking.store import Store, read_store, local_database, store_errors
 
 DIGEST = "rsa.digest.sha256"
 _ACTIVE, _GONE = "active", "Deleted_Internal"
@@ -77,7 +77,7 @@ Found = tuple[list[StoredVariant], list[tuple[Digest, str]]]
 
 
 def _by_client(uri: str) -> Found:
-    store = find_store(uri)
+    store = read_store(uri)
     with store_errors(uri):
         experiments = [each.experiment_id for each in pages(partial(store.client.search_experiments))]
         search = partial(

@@ -20,7 +20,7 @@ from rsa_ops.models.base import ASSETS
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rsa_ops"
 MODULES = {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
-FOLDERS = ("rsa_ops", "pipelines", "docs", "benchmarks", "ci", "tests")
+FOLDERS = ("rsa_ops", "pipelines", "dashboards", "docs", "benchmarks", "ci", "tests")
 TEXTS = {
     path: path.read_text("utf-8")
     for pattern in ("*.md", "*.toml", "*.txt", "Makefile", "NOTICE", *(f"{folder}/**/*" for folder in FOLDERS))

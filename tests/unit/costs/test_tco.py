@@ -7,57 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsa_ops.core.cell import Cell
 from rsa_ops.core.costs import Basis, Tco
 from rsa_ops.core.measurements import Energy, Measurements
 from rsa_ops.costs import CostConfig, FxRate, PriceBook, PriceLine, default_book, total_cost
 from rsa_ops.errors import ConfigError, MissingError, UsageError
 
-SHA = "sha256:" + "0" * 64
+from ...worlds import measured
+
 TODAY = date(2026, 11, 24)
-
-
-def measured(
-    arm: str = "rsa",
-    seed: int = 1,
-    *,
-    wall_seconds: float = 3600.0,
-    workers: int = 1,
-    threads: int = 2,
-    device: str = "cpu, 2 threads",
-    artifact_bytes: int = 1_000_000,
-    attempts: int = 1,
-    energy: Energy | None = None,
-    parameters: int = 25_000_000,
-) -> Measurements:
-    return Measurements(
-        cell=Cell(arm=arm, seed=seed),
-        method=arm,
-        base_model="asset:minilm-l6",
-        base_digest=SHA,
-        artifact_digest=SHA,
-        data_digest=SHA,
-        device=device,
-        workers=workers,
-        threads=threads,
-        wall_seconds=wall_seconds,
-        cpu_seconds=1.0,
-        selection_seconds=0.0,
-        peak_host_memory_bytes=1,
-        peak_device_memory_bytes=None,
-        energy=energy or Energy(energy_kwh=None, source="not measured"),
-        trainable_parameters=1,
-        total_parameters=parameters,
-        artifact_bytes=artifact_bytes,
-        tokens=1,
-        examples=1,
-        steps=1,
-        epochs=1.0,
-        learning_rate=1e-3,
-        effort="none",
-        final_loss=0.1,
-        attempts=attempts,
-    )
 
 
 def book(*lines: PriceLine, fx: FxRate | None = None, day: str = "2026-11-24") -> PriceBook:

@@ -19,7 +19,7 @@ from rsa_ops.governance.notary import Notary
 from rsa_ops.governance.store import open_ledger
 from rsa_ops.serving.trial import Answer, FreshProcess
 from rsa_ops.stages.rollback import Wish, roll_back
-from rsa_ops.tracking.store import find_store
+from rsa_ops.tracking.store import read_store
 
 
 class Stand:
@@ -38,7 +38,7 @@ def rolled_back(model: str, answers: list[str], folder: Path, step: Step) -> Non
             os.kill(os.getpid(), signal.SIGKILL)
 
     notary = Notary(open_ledger(str(folder / "ledger.db"), write=True), load_key(folder / "ledger.key"))
-    store = find_store(f"sqlite:///{folder / 'mlflow.db'}")
+    store = read_store(f"sqlite:///{folder / 'mlflow.db'}")
     wish = Wish(model, "champion", reason="it answers badly")
     fresh = cast("FreshProcess", Stand(answers))
     roll_back(notary, store, wish, fresh, lambda _: None, time.perf_counter(), die)

@@ -1,0 +1,61 @@
+"""The dashboard: five read-only pages over the records of all runs. `rsa-ops dashboard` serves it.
+
+Arguments: the MLflow store, the ledger (or nothing), the language.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import audit_page
+import portfolio_page
+import reading
+import run_page
+import streamlit as st
+import verdict_page
+import what_if_page
+from reading import Sources
+from words import LANGUAGES, Words
+
+from rsa_ops.errors import RsaOpsError
+
+STORE, LEDGER, LANGUAGE = sys.argv[1:4]
+
+
+def main() -> None:
+    """Choose language and page; errors of ours become sentences."""
+    st.set_page_config(page_title="rsa_ops", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
+    st.html(f"<style>{reading.STYLE}</style>")
+    chosen = st.sidebar.segmented_control(
+        "Language / 言語", list(LANGUAGES), default=LANGUAGE, format_func={"en": "English", "ja": "日本語"}.get
+    )
+    words = LANGUAGES[chosen or LANGUAGE]
+    sources = Sources(STORE, LEDGER or None)
+    pages = [
+        _page(portfolio_page.show, sources, words, words.portfolio, "portfolio"),
+        _page(verdict_page.show, sources, words, words.verdicts, "verdicts"),
+        _page(what_if_page.show, sources, words, words.what_if, "what-if"),
+        _page(audit_page.show, sources, words, words.audit, "audit"),
+        _page(run_page.show, sources, words, words.run, "run"),
+    ]
+    st.navigation(pages).run()
+    st.sidebar.caption(words.read_only)
+
+
+def _page(show: object, sources: Sources, words: Words, title: str, path: str) -> object:
+    return st.Page(
+        partial(_guarded, show, sources, words, title), title=title, url_path=path, default=path == "portfolio"
+    )
+
+
+def _guarded(show: object, sources: Sources, words: Words, title: str) -> None:
+    st.title(title)
+    try:
+        show(sources, words)  # type: ignore[operator]
+    except RsaOpsError as error:
+        st.error(f"{error.message}\n\n{error.hint}")
+
+
+main()

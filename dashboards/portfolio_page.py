@@ -1,0 +1,78 @@
+"""Page: one line for every pipeline, with its latest verdict, its quality and what it saves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import reading
+import streamlit as st
+from reading import Sources
+from words import Words
+
+from rsa_ops.core.money import Money
+from rsa_ops.core.verdict import Outcome
+from rsa_ops.stages.portfolio import PortfolioRun
+
+
+def show(sources: Sources, words: Words) -> None:
+    """The totals, then the table."""
+    runs = reading.portfolio(sources.store)
+    if not runs:
+        st.info(words.no_runs)
+        return
+    groups: dict[str, list[PortfolioRun]] = {}
+    for run in runs:
+        groups.setdefault(run.line.pipeline, []).append(run)
+    _totals(groups, words)
+    st.dataframe([_row(name, group, words) for name, group in groups.items()], hide_index=True, width="stretch")
+    st.caption(words.saving_note)
+
+
+def _totals(groups: dict[str, list[PortfolioRun]], words: Words) -> None:
+    latest = [found for group in groups.values() if (found := judged(group)) is not None]
+    promoted = sum(run.headline is not None and run.headline.outcome is Outcome.PROMOTE for run in latest)
+    columns = st.columns(4)
+    columns[0].metric(words.pipelines, len(groups))
+    columns[1].metric(words.runs, f"{sum(map(len, groups.values())):,}")
+    columns[2].metric(f"{words.latest_verdict}: {words.promoted}", f"{promoted} / {len(groups)}")
+    columns[3].metric(words.saving, " + ".join(map(str, _sums(latest))) or words.missing)
+
+
+def _sums(runs: Sequence[PortfolioRun]) -> list[Money]:
+    """What the promoted ones save, added up for each currency."""
+    found: dict[str, Money] = {}
+    for run in runs:
+        line = run.headline
+        if line is None or line.outcome is not Outcome.PROMOTE or line.saving is None:
+            continue
+        saving = line.saving
+        found[saving.currency] = found[saving.currency] + saving if saving.currency in found else saving
+    return list(found.values())
+
+
+def judged(group: Sequence[PortfolioRun]) -> PortfolioRun | None:
+    """The newest run that came to a verdict."""
+    return next((run for run in group if run.headline is not None), None)
+
+
+def _row(name: str, group: Sequence[PortfolioRun], words: Words) -> dict[str, object]:
+    run = judged(group)
+    line = run.headline if run is not None else None
+    if line is None:
+        verdict, difference, margin, saving, measured = words.no_verdict, *[words.missing] * 4
+    else:
+        verdict = words.outcomes[line.outcome.value]
+        difference = f"{reading.points(line.difference, words.missing)} ({line.metric})"
+        margin = reading.points(None if line.margin is None else -line.margin, words.missing)
+        saving = reading.money(line.saving, words.missing)
+        measured = words.missing if line.measured_share is None else f"{line.measured_share:.0%}"
+    return {
+        words.pipeline: name,
+        words.latest_verdict: verdict,
+        words.quality: difference,
+        words.margin: margin,
+        words.saving: saving,
+        words.measured: measured,
+        words.runs: len(group),
+        words.started: reading.time((run or group[0]).line.started_at),
+    }

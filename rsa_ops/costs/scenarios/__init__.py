@@ -1,0 +1,1 @@
+"""The embedded scenarios: a pilot, one department, a whole company."""

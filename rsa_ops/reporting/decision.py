@@ -1,0 +1,332 @@
+"""The decision sheet: one page that a manager can sign, and the detail behind it, in English or Japanese.
+
+Everything is taken from the records of a run; nothing is computed but differences of printed amounts.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from rsa_ops.core.business_case import BusinessCase, KeyFigure, Simulation
+from rsa_ops.core.comparison import Comparison
+from rsa_ops.core.costs import Basis
+from rsa_ops.core.digest import short
+from rsa_ops.core.money import Money
+from rsa_ops.core.verdict import Outcome
+from rsa_ops.errors import MissingError, UsageError
+from rsa_ops.reporting import decision_en, decision_ja, text
+from rsa_ops.reporting.decision_words import DecisionWords
+from rsa_ops.reporting.forest import forests
+from rsa_ops.reporting.forest_svg import forest_svg
+from rsa_ops.reporting.inputs import ReportInputs
+
+_TEMPLATE = "decision.html.j2"
+LANGUAGES = {"en": decision_en.WORDS, "ja": decision_ja.WORDS}
+Rows = tuple[tuple[str, ...], ...]
+
+
+def render_decision(records: ReportInputs, language: str) -> str:
+    """The sheet as one self-contained HTML file.
+
+    Raises:
+        UsageError: no such language. MissingError: the run has no business case or no comparison.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    words = words_of(language)
+    case, comparison = records.case, records.comparison
+    if case is None or comparison is None:
+        raise MissingError(
+            f"{records.pipeline}: a decision sheet needs business_case.json and comparison.json",
+            hint="`rsa-ops run` writes both; for an older run: `rsa-ops report RUN` without --lang.",
+        )
+    environment = Environment(
+        loader=PackageLoader("rsa_ops.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    context = {
+        "words": words,
+        "records": records,
+        "case": case,
+        "subject": words.subject.format(candidate=case.candidate, baseline=case.baseline, pipeline=case.pipeline),
+        "proposal": proposal(records, case, words),
+        "reason": words.reason.format(candidate=case.candidate),
+        "rests": rests(case, words),
+        "effects": effects(case, words),
+        "quality": quality(comparison, case, words),
+        "gate": gate(records, words),
+        "risks": risks(comparison, case, words),
+        "unknowns": unknowns(records, case, words),
+        "tables": _tables(records, comparison, case, words),
+        "forest": tuple((f.title, forest_svg(f, f"forest-{n}")) for n, f in enumerate(forests(comparison))),
+    }
+    return environment.get_template(_TEMPLATE).render(context)
+
+
+def words_of(language: str) -> DecisionWords:
+    """The words of a language.
+
+    Raises:
+        UsageError: no such language.
+    """
+    if language not in LANGUAGES:
+        raise UsageError(f"no language {language!r}", hint=f"One of {', '.join(LANGUAGES)}.")
+    return LANGUAGES[language]
+
+
+def proposal(records: ReportInputs, case: BusinessCase, words: DecisionWords) -> str:
+    """What the reader is asked to decide: from the verdict and the present value, never from one alone."""
+    names = {"candidate": case.candidate, "baseline": case.baseline, "variants": case.breakeven_variants.value}
+    return words.proposals[_choice(records, case)].format(**names)
+
+
+def _choice(records: ReportInputs, case: BusinessCase) -> str:
+    if records.verdict is None:
+        return "no-verdict"
+    outcome = records.verdict.outcome
+    if outcome is Outcome.PROMOTE:
+        if case.npv.amount > 0:
+            return "adopt"
+        return "quality-only" if case.breakeven_variants.value is not None else "quality-only-never"
+    return {Outcome.INCONCLUSIVE: "wait", Outcome.REJECT: "refuse", Outcome.ERROR: "broken"}[outcome]
+
+
+def rests(case: BusinessCase, words: DecisionWords) -> str:
+    """Which shares of both totals rest on what."""
+    shares = case.shares
+    return words.rests_value.format(
+        measured=share(shares.measured), derived=share(shares.derived), assumed=share(shares.assumed)
+    )
+
+
+def effects(case: BusinessCase, words: DecisionWords) -> Rows:
+    """(label, figure, note) of each key figure."""
+    sure = case.simulation
+    return (
+        (words.saving, str(case.saving), words.interval.format(low=sure.saving_p10, high=sure.saving_p90)),
+        (words.npv, str(case.npv), words.npv_note.format(chance=f"{sure.probability_npv_positive:.0%}")),
+        (words.investment, str(case.investment), ""),
+        (words.payback, _months(case.payback, words), _payback_note(sure, words)),
+        (words.roi, _figure(case.roi, percent=True), ""),
+        (
+            words.breakeven,
+            words.breakeven_value.format(
+                variants=_plain(case.breakeven_variants), requests=_plain(case.breakeven_requests)
+            ),
+            "",
+        ),
+    )
+
+
+def quality(comparison: Comparison, case: BusinessCase, words: DecisionWords) -> str:
+    """The primary contrast in a sentence."""
+    contrast = comparison.contrast(comparison.primary_metric, case.baseline)
+    result = contrast.result if contrast is not None else None
+    estimate = result.difference if result is not None else None
+    if result is None or estimate is None:
+        return words.unknown_missing.format(what=comparison.primary_metric)
+    places = result.decimals(1, scale=text.scale(comparison.primary_metric))
+
+    def points(value: float) -> str:
+        return f"{value * text.scale(comparison.primary_metric):+.{places}f}"
+
+    return words.quality.format(
+        metric=text.metric_label(comparison.primary_metric),
+        candidate=case.candidate,
+        baseline=case.baseline,
+        difference=points(estimate.value),
+        low=points(estimate.low),
+        high=points(estimate.high),
+        margin=points(-result.margin),
+        examples=f"{estimate.examples:,}",
+        seeds=estimate.seeds,
+        answer=words.answers[result.answer],
+    )
+
+
+def gate(records: ReportInputs, words: DecisionWords) -> str:
+    """The verdict, and how many rules hold."""
+    verdict = records.verdict
+    if verdict is None:
+        return words.unknown_missing.format(what="verdict.json")
+    passed = sum(rule.outcome is Outcome.PROMOTE for rule in verdict.rulings)
+    return words.gate.format(outcome=words.outcomes[verdict.outcome], passed=passed, count=len(verdict.rulings))
+
+
+def risks(comparison: Comparison, case: BusinessCase, words: DecisionWords) -> tuple[str, ...]:
+    """The priced risk, the largest drop on a slice, and what stands against both."""
+    priced = sum((line.amount.amount for line in case.lines if line.category == "risk"), Decimal(0))
+    amount = Money(amount=priced, currency=case.currency)
+    found = [words.harm.format(chance=f"{case.harm.probability:.1%}", amount=amount)]
+    drops = [drop for drop in comparison.drops if drop.arm == case.candidate and drop.difference is not None]
+    for drop in drops:
+        shown = f"{(drop.difference or 0.0) * text.scale(comparison.primary_metric):+.1f}"
+        found.append(words.worst.format(reference=drop.reference, drop=shown, slice=drop.slice))
+    if not drops:
+        found.append(words.no_worst)
+    return (*found, words.measures)
+
+
+def unknowns(records: ReportInputs, case: BusinessCase, words: DecisionWords) -> tuple[str, ...]:
+    """What nobody knows yet."""
+    assumed = sum(entry.basis is Basis.ASSUMED for entry in case.inputs)
+    found = [
+        words.unknown_assumed.format(count=assumed, all=len(case.inputs)),
+        words.unknown_use,
+        words.unknown_tax,
+        words.unknown_gain,
+    ]
+    if any(not cell.energy.source.endswith("counter") for cell in records.measurements):
+        found.append(words.unknown_energy)
+    if records.validation is None:
+        found.append(words.unknown_missing.format(what="validation.json"))
+    return tuple(found)
+
+
+def _tables(
+    records: ReportInputs, comparison: Comparison, case: BusinessCase, words: DecisionWords
+) -> tuple[tuple[str, tuple[str, ...], Rows], ...]:
+    """(caption, header, rows) of every table behind the first page."""
+    return (
+        (words.costs_label, words.cost_columns, _costs(case, words)),
+        (words.tornado_label, words.tornado_columns, _tornado(case, words)),
+        (words.contrasts_label, words.contrast_columns, _contrasts(comparison, words)),
+        (words.slices_label, words.slice_columns, _slices(comparison, case)),
+        (words.inputs_label, words.input_columns, _inputs(case, words)),
+        (words.lines_label, words.line_columns, _lines(case, words)),
+        (words.trail_label, (), _trail(records, case, words)),
+        (words.glossary_label, (), words.glossary),
+    )
+
+
+def _costs(case: BusinessCase, words: DecisionWords) -> Rows:
+    ours, theirs = (
+        {entry.category: entry.amount.amount for entry in case.arm(arm).categories}
+        for arm in (case.candidate, case.baseline)
+    )
+    rows = [
+        (words.categories[name], *_pair(ours.get(name, Decimal(0)), theirs.get(name, Decimal(0)), case))
+        for name in dict.fromkeys((*ours, *theirs))
+    ]
+    totals = _pair(case.arm(case.candidate).total.amount, case.arm(case.baseline).total.amount, case)
+    return (*rows, (words.total, *totals))
+
+
+def _pair(ours: Decimal, theirs: Decimal, case: BusinessCase) -> tuple[str, str, str]:
+    found = [str(Money(amount=amount, currency=case.currency)) for amount in (ours, theirs, ours - theirs)]
+    return found[0], found[1], found[2]
+
+
+def _tornado(case: BusinessCase, words: DecisionWords) -> Rows:
+    return tuple(
+        (words.inputs[swing.input], str(swing.npv_at_low), str(swing.npv_at_high), words.bases[swing.basis.value])
+        for swing in case.tornado[:10]
+    )
+
+
+def _inputs(case: BusinessCase, words: DecisionWords) -> Rows:
+    return tuple(
+        (
+            words.inputs[entry.name],
+            f"{entry.value:,} {entry.unit}",
+            f"{entry.low:,} – {entry.high:,}",
+            words.bases[entry.basis.value],
+            entry.source,
+        )
+        for entry in case.inputs
+    )
+
+
+def _lines(case: BusinessCase, words: DecisionWords) -> Rows:
+    return tuple(
+        (
+            f"{line.arm} · {words.categories[line.category]}",
+            f"{float(line.quantity):,.4g} {line.unit} ({words.bases[line.quantity_basis.value]})",
+            f"{line.unit_price} ({words.bases[line.price_basis.value]})",
+            f"{line.first}–{line.last}",
+            str(line.amount),
+        )
+        for line in case.lines
+    )
+
+
+def _contrasts(comparison: Comparison, words: DecisionWords) -> Rows:
+    rows = []
+    for contrast in comparison.contrasts:
+        result, estimate = contrast.result, contrast.result.difference
+        scale = text.scale(contrast.metric)
+        name = f"{text.metric_label(contrast.metric)}: {contrast.candidate} − {contrast.baseline}"
+        name += "" if contrast.population == "all" else f" ({contrast.population})"
+        shown = (
+            ("–", "–")
+            if estimate is None
+            else (
+                f"{estimate.value * scale:+.1f}",
+                f"{estimate.low * scale:+.1f} – {estimate.high * scale:+.1f}",
+            )
+        )
+        rows.append((name, *shown, words.answers[result.answer]))
+    return tuple(rows)
+
+
+def _slices(comparison: Comparison, case: BusinessCase) -> Rows:
+    ours, theirs = comparison.arm(case.candidate), comparison.arm(case.baseline)
+    if ours is None or theirs is None:
+        return ()
+    others = {entry.slice: entry.score.value for entry in theirs.slices}
+    scale = text.scale(comparison.primary_metric)
+    return tuple(
+        (
+            entry.slice,
+            f"{entry.score.value * scale:.1f}",
+            f"{others[entry.slice] * scale:.1f}" if entry.slice in others else "–",
+        )
+        for entry in ours.slices
+        if entry.assessable
+    )
+
+
+def _trail(records: ReportInputs, case: BusinessCase, words: DecisionWords) -> Rows:
+    verdict = records.verdict
+    found = {
+        "run": records.mlflow_hint,
+        "policy": verdict.policy_digest if verdict else "–",
+        "test": verdict.test_digest if verdict else "–",
+        "candidate": verdict.candidate_digest if verdict else "–",
+        "champion": (verdict.champion_digest or "–") if verdict else "–",
+        "scenario": f"{case.scenario}, {case.scenario_digest}",
+        "prices": f"{case.price_book} ({case.price_book_date}), {short(case.price_book_digest)}",
+        "fx": case.fx_note,
+    }
+    return tuple((words.trail[name], value) for name, value in found.items())
+
+
+def share(value: float) -> str:
+    """A share as a percentage; what is there but rounds to nothing is said to be less than one."""
+    return "< 1 %" if 0 < value < 0.005 else f"{value:.0%}".replace("%", " %")
+
+
+def _months(found: KeyFigure, words: DecisionWords) -> str:
+    return "–" if found.value is None else words.months.format(count=found.value)
+
+
+def _payback_note(sure: Simulation, words: DecisionWords) -> str:
+    if sure.payback_p50 is None:
+        return ""
+    half = words.months.format(count=sure.payback_p50)
+    if sure.payback_p90 is None:
+        return words.payback_late.format(p50=half)
+    return words.payback_note.format(p50=half, p90=words.months.format(count=sure.payback_p90))
+
+
+def _figure(found: KeyFigure, *, percent: bool) -> str:
+    if found.value is None:
+        return "–"
+    return f"{found.value:.0%}".replace("%", " %") if percent else f"{found.value:,}"
+
+
+def _plain(found: KeyFigure) -> str:
+    return "–" if found.value is None else f"{found.value:,}"

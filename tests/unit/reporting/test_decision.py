@@ -1,0 +1,189 @@
+"""The decision sheet says what the records say, in both languages, and asks for what follows from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import string
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rsa_ops.core.business_case import BusinessCase
+from rsa_ops.core.verdict import Outcome, Ruling, Verdict
+from rsa_ops.costs import CostConfig, default_book
+from rsa_ops.costs.case import business_case
+from rsa_ops.costs.scenario import Inputs, load_scenario
+from rsa_ops.errors import MissingError, UsageError
+from rsa_ops.reporting.decision import LANGUAGES, proposal, render_decision, words_of
+from rsa_ops.reporting.inputs import ReportInputs
+
+from ...worlds import SHA, world
+
+LETTERS = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+
+
+def case(named: str = "department") -> BusinessCase:
+    scenario = load_scenario(named).model_copy(update={"draws": 400})
+    return business_case(world(), default_book(), CostConfig(), scenario, date(2026, 11, 26))
+
+
+def records(outcome: Outcome = Outcome.PROMOTE, named: str = "department", **changes: Any) -> ReportInputs:
+    seen = world()
+    rule = Ruling(rule="noninferiority", required="", observed="", outcome=outcome, reason="")
+    verdict = Verdict(
+        outcome=outcome,
+        sentence="",
+        candidate="rsa",
+        baselines=("full",),
+        rulings=(rule,),
+        policy="p",
+        policy_digest=SHA,
+        test_digest=SHA,
+        candidate_digest=SHA,
+        champion_digest=None,
+    )
+    made = ReportInputs(
+        pipeline="triage",
+        task="classification",
+        generated_at="2026-11-26 09:00 UTC",
+        version="0",
+        comparison=seen.comparison,
+        measurements=seen.cells,
+        verdict=verdict,
+        case=case(named),
+        mlflow_hint="mlflow ui",
+    )
+    return made.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_key_figure_of_the_case_stands_on_the_sheet(language: str) -> None:
+    found = records()
+    page = render_decision(found, language)
+    assert found.case is not None
+    for amount in (
+        found.case.saving,
+        found.case.npv,
+        found.case.investment,
+        *(arm.total for arm in found.case.arms),
+    ):
+        assert str(amount) in page
+    for line in found.case.lines:
+        assert str(line.amount) in page
+    for entry in found.case.inputs:
+        assert words_of(language).inputs[entry.name] in page
+
+
+def test_what_is_proposed_follows_from_the_verdict_and_the_present_value() -> None:
+    words = words_of("en")
+    paying, losing = case("department"), case("pilot")
+    assert paying.npv.amount > 0 > losing.npv.amount
+    adopt = words.proposals["adopt"].format(candidate="rsa", baseline="full")
+    assert proposal(records(), paying, words) == adopt
+    assert proposal(records(), losing, words) != adopt  # quality alone is no reason
+    for outcome, kind in ((Outcome.INCONCLUSIVE, "wait"), (Outcome.REJECT, "refuse"), (Outcome.ERROR, "broken")):
+        assert proposal(records(outcome), paying, words) == words.proposals[kind].format(candidate="rsa")
+    assert proposal(records(verdict=None), paying, words) == words.proposals["no-verdict"]
+
+
+def test_a_language_that_nobody_wrote_is_refused() -> None:
+    with pytest.raises(UsageError, match="no language 'fr'"):
+        render_decision(records(), "fr")
+
+
+@pytest.mark.parametrize("hole", ["case", "comparison"])
+def test_without_a_case_or_a_comparison_there_is_no_sheet(hole: str) -> None:
+    with pytest.raises(MissingError, match="a decision sheet needs"):
+        render_decision(records(**{hole: None}), "ja")
+
+
+def test_both_languages_have_every_word_and_the_same_gaps() -> None:
+    english, japanese = (dict(walk(dataclasses.asdict(words_of(language)))) for language in ("en", "ja"))
+    assert english.keys() == japanese.keys()
+    for place, text in english.items():
+        assert text, place
+        assert gaps(text) == gaps(japanese[place]), place
+        if place not in (("html_lang",),):
+            assert LETTERS.search(japanese[place]), f"{place} is not Japanese: {japanese[place]}"
+            assert not LETTERS.search(text), place
+
+
+def test_every_input_and_category_has_a_word() -> None:
+    for language in LANGUAGES:
+        words = words_of(language)
+        assert set(words.inputs) == set(Inputs.model_fields)
+        assert {line.category for line in case().lines} <= set(words.categories)
+
+
+def walk(value: Any, place: tuple[Any, ...] = ()) -> Any:
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from walk(entry, (*place, str(key)))
+    else:
+        for index, entry in enumerate(value):
+            yield from walk(entry, (*place, index))
+
+
+def gaps(text: str) -> set[str]:
+    return {field for _, field, _, _ in string.Formatter().parse(text) if field}
+
+
+def test_what_a_record_says_cannot_become_markup() -> None:
+    found = records()
+    assert found.case is not None
+    page = render_decision(
+        found.model_copy(update={"case": found.case.model_copy(update={"pipeline": "<b>x</b>"})}), "en"
+    )
+    assert "<b>x</b>" not in page
+    assert "&lt;b&gt;x" in page
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium on this machine")
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_in_a_browser_nothing_complains_overflows_or_loads(chromium, language: str, tmp_path: Path) -> None:
+    file = tmp_path / "sheet.html"
+    file.write_text(render_decision(records(), language), encoding="utf-8")
+    for width in (390, 1280):
+        page = chromium.new_page(viewport={"width": width, "height": 900})
+        said: list[str] = []
+        page.on("console", lambda message, said=said: said.append(message.text))
+        page.on("request", lambda request, said=said: request.url != file.as_uri() and said.append(request.url))
+        page.goto(file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert said == []
+        page.close()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_sheet_is_one_page_of_paper_and_the_detail_begins_on_the_next(
+    chromium, language: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "sheet.html"
+    whole = render_decision(records(), language)
+    alone = re.sub(r'<section class="detail">.*</section>', "", whole, flags=re.DOTALL)
+    pages = []
+    for words in (alone, whole):
+        file.write_text(words.replace("break-after: page", "") if words is alone else words, encoding="utf-8")
+        page = chromium.new_page()
+        page.goto(file.as_uri())
+        pages.append(len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))))
+        page.close()
+    assert pages[0] == 1
+    assert pages[1] > 1
