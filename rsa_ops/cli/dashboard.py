@@ -45,14 +45,14 @@ def dashboard(
 ) -> int:
     """Show models, verdicts, costs and the audit trail of all runs in the browser. Ends with Ctrl-C."""
     from rsa_ops.stages.decision import locale_language
-    from rsa_ops.stages.portfolio import find_ledger, read_store
+    from rsa_ops.stages.portfolio import find_ledger, find_store
 
     language = lang or locale_language()
     if language not in LANGUAGES:
         raise UsageError(f"no language {language!r}", hint=f"One of {', '.join(LANGUAGES)}.")
     if importlib.util.find_spec("streamlit") is None:
         raise MissingError("streamlit is not installed", hint="pip install 'rsa-ops[dashboard]'")
-    uri = read_store(store)
+    uri = find_store(store)
     arguments = [uri, find_ledger(ledger, uri) or "", language]
     print_note(f"http://{address}:{port}  (Ctrl-C ends it)")
     serve(dashboards_folder() / "app.py", arguments, {**SETTINGS, "server.port": port, "server.address": address})

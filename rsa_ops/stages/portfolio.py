@@ -42,7 +42,7 @@ class LedgerReading:
     newest: tuple[Sealed, ...]
 
 
-def read_store(named: str | None) -> str:
+def find_store(named: str | None) -> str:
     """The store that is meant: the one named (address or working folder), else MLFLOW_TRACKING_URI, else here.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import Any
 from rsa_ops.core.digest import Digest
 from rsa_ops.errors import MissingError
 from rsa_ops.tracking.inventory import VARIANT, pages, stored_versions
-from rsa_ops.tracking.store import Store, read_store, local_database, store_errors
+from rsa_ops.tracking.store import Store, local_database, read_store, store_errors
 
 DIGEST = "rsa.digest.sha256"
 _ACTIVE, _GONE = "active", "Deleted_Internal"

@@ -44,11 +44,19 @@ class Named(Protocol):
     """What a ledger names: (model, version), (model, alias), and (run, file) of papers."""
 
     @property
-    def versions(self) -> frozenset[tuple[str, str]]: ...  # noqa: D102
+    def versions(self) -> frozenset[tuple[str, str]]:
+        """(model, version)."""
+        ...
+
     @property
-    def aliases(self) -> frozenset[tuple[str, str]]: ...  # noqa: D102
+    def aliases(self) -> frozenset[tuple[str, str]]:
+        """(model, alias)."""
+        ...
+
     @property
-    def papers(self) -> frozenset[tuple[str, str]]: ...  # noqa: D102
+    def papers(self) -> frozenset[tuple[str, str]]:
+        """(run, file)."""
+        ...
 
 
 class Answers(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rsa_ops.errors import IntegrityError, MissingError
-from rsa_ops.stages.portfolio import find_ledger, read_store, read_portfolio
+from rsa_ops.stages.portfolio import find_ledger, find_store, read_portfolio
 from rsa_ops.tracking.runs import start_run
 from rsa_ops.tracking.store import Store
 
@@ -17,11 +17,11 @@ def test_the_store_is_the_one_named_then_the_environments_then_the_folders(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert read_store(None) == store.uri  # here
+    assert find_store(None) == store.uri  # here
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
-    assert read_store(None) == "http://server"
-    assert read_store(str(tmp_path)) == store.uri
-    assert read_store(str(tmp_path / "mlflow.db")) == store.uri
+    assert find_store(None) == "http://server"
+    assert find_store(str(tmp_path)) == store.uri
+    assert find_store(str(tmp_path / "mlflow.db")) == store.uri
 
 
 @pytest.mark.parametrize("named", ["nowhere", "sqlite:///nowhere.db"])
@@ -30,7 +30,7 @@ def test_a_store_that_is_not_there_is_missing_and_is_not_made(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingError, match="no MLflow store"):
-        read_store(named)
+        find_store(named)
     assert list(tmp_path.iterdir()) == []
 
 
