@@ -8,7 +8,19 @@ import traceback
 
 import typer
 
-from rsa_ops.cli import alone, audit, dashboard, evidence, initialise, keys, planning, promote, running, upkeep
+from rsa_ops.cli import (
+    alone,
+    audit,
+    dashboard,
+    evidence,
+    initialise,
+    keys,
+    models,
+    planning,
+    promote,
+    running,
+    upkeep,
+)
 from rsa_ops.errors import EXIT_MEANINGS, ExitCode, RsaOpsError
 
 EPILOG = "Exit codes: " + " · ".join(f"{int(code)} {words}" for code, words in EXIT_MEANINGS.items())
@@ -31,6 +43,7 @@ promote.add_to(app)
 evidence.add_to(app)
 dashboard.add_to(app)
 upkeep.add_to(app)
+models.add_to(app)
 
 
 def main() -> None:

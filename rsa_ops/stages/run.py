@@ -23,6 +23,7 @@ from rsa_ops.governance.notary import Notary
 from rsa_ops.stages.config import PipelineConfig
 from rsa_ops.stages.ledger import LedgerChoice, run_notary
 from rsa_ops.tracking.context import source_tags
+from rsa_ops.tracking.run_context import origin, within_run
 from rsa_ops.tracking.runs import RunFacts, end_run, log_facts, log_files, start_run, sweep_stale
 from rsa_ops.tracking.store import Store, open_store
 
@@ -114,7 +115,7 @@ def open_run(
     host = socket.gethostname()
     sweep_stale(store, process_alive, host)
     tags = {"pipeline": config.name, "host": host, "driver_pid": str(os.getpid()), "version": rsa_ops.__version__}
-    run_id = start_run(store, config.name, {**tags, **source_tags(folder)})
+    run_id = start_run(store, config.name, {**origin(folder, os.environ), **source_tags(folder), **tags})
     workers, threads = split_machine(config)
     run = Run(
         config=config,
@@ -131,7 +132,8 @@ def open_run(
     )
     status = "KILLED"
     try:
-        yield run
+        with within_run(folder):
+            yield run
         status = "FINISHED"
     except RsaOpsError:
         status = "FAILED"

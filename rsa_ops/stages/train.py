@@ -146,4 +146,12 @@ def _facts(folder: Path) -> RunFacts:
         metrics=metrics,
         history={"loss": [(int(row["step"]), float(row["loss"])) for row in rows]},
         tags={"base.sha256": found.base_digest, "digest.sha256": found.artifact_digest},
+        variant={
+            "arm": found.cell.arm,
+            "seed": str(found.cell.seed),
+            "method": found.method,
+            "base_model": found.base_model,
+            "base.sha256": found.base_digest,
+            "data.sha256": found.data_digest,
+        },
     )

@@ -13,6 +13,8 @@ from rsa_ops.tracking.store import Store, store_errors
 
 _PAGE = 1000
 _DIGEST = "rsa.digest.sha256"
+VARIANT = "rsa-ops-variant"
+"""Type of the logged models that are records of trained cells: no files, and no garbage."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ def stored_versions(store: Store) -> Iterator[StoredVersion]:
     client = store.client
     with store_errors(store.uri):
         aliases: dict[tuple[str, str], list[str]] = {}
-        for model in _pages(partial(client.search_registered_models, max_results=_PAGE)):
+        for model in pages(partial(client.search_registered_models, max_results=_PAGE)):
             for alias, version in model.aliases.items():
                 aliases.setdefault((model.name, str(version)), []).append(alias)
-        for found in _pages(partial(client.search_model_versions, max_results=_PAGE)):
+        for found in pages(partial(client.search_model_versions, max_results=_PAGE)):
             place = (found.name, str(found.version))
             yield StoredVersion(
                 *place,
@@ -63,18 +65,20 @@ def stored_versions(store: Store) -> Iterator[StoredVersion]:
 
 
 def stored_models(store: Store) -> Iterator[StoredModel]:
-    """Every logged model of a run of rsa_ops that trained an adapter.
+    """Every logged model with files of a run of rsa_ops that trained an adapter.
 
     Raises:
         MissingError: the store does not answer.
     """
     client = store.client
     with store_errors(store.uri):
-        for experiment in _pages(partial(client.search_experiments, max_results=_PAGE)):
+        for experiment in pages(partial(client.search_experiments, max_results=_PAGE)):
             ids = [experiment.experiment_id]
             trained = partial(client.search_runs, ids, f"tags.`{_DIGEST}` LIKE 'sha256:%'", max_results=_PAGE)
-            digests = {run.info.run_id: run.data.tags[_DIGEST] for run in _pages(trained)}
-            for found in _pages(partial(client.search_logged_models, ids)) if digests else ():
+            digests = {run.info.run_id: run.data.tags[_DIGEST] for run in pages(trained)}
+            for found in pages(partial(client.search_logged_models, ids)) if digests else ():
+                if found.model_type == VARIANT:
+                    continue
                 digest = found.tags.get(_DIGEST) or digests.get(found.source_run_id or "")
                 if digest is not None:
                     yield StoredModel(found.model_id, digest, _age(found.creation_timestamp))
@@ -92,7 +96,8 @@ def delete_model(store: Store, model_id: str) -> None:
         store.client.delete_logged_model(model_id)
 
 
-def _pages(ask: Callable[..., Any]) -> Iterator[Any]:
+def pages(ask: Callable[..., Any]) -> Iterator[Any]:
+    """All that a search finds, page by page."""
     token: str | None = None
     while True:
         page = ask(page_token=token)

@@ -13,6 +13,7 @@ from rsa_ops.core.digest import Digest
 from rsa_ops.errors import MissingError
 from rsa_ops.files import fresh_folder
 from rsa_ops.tracking.store import Store, run_tags, store_errors
+from rsa_ops.tracking.variants import log_variant
 
 _BATCH = 1000
 _PARAM_LIMIT = 6000
@@ -20,12 +21,16 @@ _PARAM_LIMIT = 6000
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a result folder says about itself. `history` maps a metric to its (step, value) pairs."""
+    """What a result folder says about itself. `history` maps a metric to its (step, value) pairs.
+
+    `variant` describes the adapter in it, where there is one; it becomes a logged model.
+    """
 
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     history: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    variant: Mapping[str, str] = field(default_factory=dict)
 
 
 def start_run(store: Store, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
@@ -148,6 +153,9 @@ class CellLog:
         log_files(self.store, run_id, folder)
         log_facts(self.store, run_id, facts)
         log_facts(self.store, run_id, RunFacts(tags={"result.sha256": digest}))
+        if facts.variant:
+            described = {**facts.variant, "config.sha256": key, "parent": self.parent}
+            log_variant(self.store, run_id, name, facts.tags["digest.sha256"], described)
         end_run(self.store, run_id)
 
     def _runs(self) -> Iterator[Any]:
