@@ -16,12 +16,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rsa_ops.core.digest import Digest, digest_bytes
+from rsa_ops.core.verdict import Outcome
 from rsa_ops.governance.checkpoint import make_checkpoint
 from rsa_ops.governance.entry import NOTHING, Entry, Kind, Role, entry_hash, to_instant
 from rsa_ops.governance.finding import Flaw
 from rsa_ops.governance.keyring import MAY_WRITE, Keyring
 from rsa_ops.governance.keys import FileKey
-from rsa_ops.governance.payloads import ClockSet, Genesis, KeyGrant, KeyRevoked, Papers, PointerMoved, PolicyLock
+from rsa_ops.governance.payloads import (
+    ClockSet,
+    Genesis,
+    KeyGrant,
+    KeyRevoked,
+    Papers,
+    PointerMoved,
+    PolicyLock,
+    VerdictGiven,
+)
 from rsa_ops.governance.store import seal
 from rsa_ops.governance.verify import verify_rows
 from rsa_ops.governance.view import Row, copies
@@ -31,7 +41,7 @@ KEYS = [FileKey(Ed25519PrivateKey.from_private_bytes(bytes([number] * 32))) for 
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["free", "lock", "move", "grant", "revoke", "clock"]),
+        st.sampled_from(["papers", "lock", "move", "grant", "revoke", "clock"]),
         st.integers(0, 5),
         st.integers(0, 30),
         st.text(max_size=8),
@@ -98,16 +108,8 @@ def history(moves: list[tuple[str, int, int, str]]) -> History:
 def step(made: History, action: str, number: int, text: str) -> None:
     other = KEYS[number]
     known = made.keyring.holders.get(other.public.key)
-    if action == "free":
-        about = {"model": "m", "version": str(number), "run": text or "x", "files": {"card": NOTHING}}
-        papers = Papers(
-            **about,
-            digest=NOTHING,
-            base_digest=NOTHING,
-            signature=NOTHING,
-            signer_public_key=text,  # nobody asks
-        )
-        made.write(Kind.PAPERS, text, papers, made.good(Kind.PAPERS)[-1])
+    if action == "papers":
+        write_papers(made, number, text)
     elif action == "lock":
         lock = PolicyLock(
             pipeline="p", policy=text, policy_digest=digest_bytes(b"p"), test_digest=digest_bytes(b"t")
@@ -129,6 +131,28 @@ def step(made: History, action: str, number: int, text: str) -> None:
     elif action == "clock":
         made.now -= timedelta(days=number)
         made.write(Kind.CLOCK_SET, "clock", ClockSet(reason="x"), KEYS[0])
+
+
+def write_papers(made: History, number: int, text: str) -> None:
+    """Papers stand only behind a verdict about their adapter, and a verdict only behind its run's lock."""
+    digest = digest_bytes(bytes([number]))
+    seen = {"policy_digest": digest_bytes(b"p"), "test_digest": digest_bytes(b"t")}
+    run, writer = f"papers{len(made.rows)}", made.good(Kind.PAPERS)[-1]
+    made.write(Kind.POLICY_LOCK, run, PolicyLock(pipeline="p", policy=text, **seen), writer)
+    given = {"lock": made.head, "verdict_digest": NOTHING, "outcome": Outcome.REJECT, "candidate_digest": digest}
+    verdict = VerdictGiven(pipeline="p", champion_digest=None, **given, **seen)  # type: ignore[arg-type]
+    made.write(Kind.VERDICT, run, verdict, writer)
+    papers = Papers(
+        model="m",
+        version=str(number),
+        digest=digest,
+        run=run,
+        base_digest=NOTHING,
+        signature=NOTHING,
+        signer_public_key=text,  # nobody asks
+        files={"card": NOTHING},
+    )
+    made.write(Kind.PAPERS, f"m/{number}", papers, writer)
 
 
 def verified(rows: list[Row], **how: object) -> tuple[Flaw, int] | None:
@@ -232,17 +256,21 @@ def test_a_history_that_was_written_anew_with_all_keys_is_found_by_any_later_che
 
 
 def again(made: History, number: int) -> list[Row]:
-    """All rows, with another time in entry `number`, chained and signed anew with all keys."""
+    """All rows, with another time in entry `number`, chained, bound to their locks and signed anew with all keys."""
     keys = {key.public.key: key for key in KEYS}
     rows: list[Row] = []
-    for entry in made.entries:
+    names: dict[object, object] = {}  # of an entry before -> of the same entry anew
+    for old, entry in zip(made.rows, made.entries, strict=True):
         changes: dict[str, object] = {"previous": str(rows[-1].hash) if rows else NOTHING}
         if rows:
             changes["ledger"] = str(rows[0].hash)
+        if entry.kind is Kind.VERDICT:
+            changes["payload"] = {**entry.payload, "lock": names[entry.payload["lock"]]}
         if entry.sequence == number:
             changes["at"] = entry.at.replace("000000Z", "000001Z")
         sealed = seal(entry.model_copy(update=changes), keys[entry.key])
         rows.append(Row(sealed.body, sealed.hash, sealed.signature, copies(sealed.entry)))
+        names[old.hash] = sealed.hash
     return rows
 
 

@@ -85,9 +85,9 @@ class Walk:
         for name in ("verdict.md", "design.json"):
             write_text(self.run.results / name, "{}")
             self.run.keep_file(self.run.results / name)
-        lock = lock_policy(self.run.notary, "incident-triage", self.run.run_id, POLICY, sha("d"))
+        lock = lock_policy(self.run.notary, "incident-triage", self.run.run_id, POLICY, sha("d"), sha("e"))
         if seal:
-            seal_verdict(self.run.notary, "incident-triage", self.run.run_id, lock, verdict)
+            seal_verdict(self.run.notary, "incident-triage", self.run.run_id, lock, verdict, sha("e"))
         return verdict
 
     def write(self, verdict: Verdict) -> Papers:
