@@ -51,6 +51,9 @@ def headline(number: int) -> Headline:
         examples=600,
         candidate_cost=Money(amount=Decimal(cost), currency="JPY"),
         baseline_cost=Money(amount=Decimal(cost * 3), currency="JPY"),
+        npv=Money(amount=Decimal(cost * 2 - 100), currency="JPY"),
+        scenario="pilot",
+        horizon_months=36,
         measured_share=0.4,
     )
 

@@ -59,12 +59,12 @@ def _row(name: str, group: Sequence[PortfolioRun], words: Words) -> dict[str, ob
     run = judged(group)
     line = run.headline if run is not None else None
     if line is None:
-        verdict, difference, margin, saving, measured = words.no_verdict, *[words.missing] * 4
+        verdict, difference, margin, saving, npv, measured = words.no_verdict, *[words.missing] * 5
     else:
         verdict = words.outcomes[line.outcome.value]
         difference = f"{reading.points(line.difference, words.missing)} ({line.metric})"
         margin = reading.points(None if line.margin is None else -line.margin, words.missing)
-        saving = reading.money(line.saving, words.missing)
+        saving, npv = (reading.money(amount, words.missing) for amount in (line.saving, line.npv))
         measured = words.missing if line.measured_share is None else f"{line.measured_share:.0%}"
     return {
         words.pipeline: name,
@@ -72,6 +72,7 @@ def _row(name: str, group: Sequence[PortfolioRun], words: Words) -> dict[str, ob
         words.quality: difference,
         words.margin: margin,
         words.saving: saving,
+        words.npv: npv,
         words.measured: measured,
         words.runs: len(group),
         words.started: reading.time((run or group[0]).line.started_at),

@@ -1,4 +1,4 @@
-"""What every folder of tests may ask for: a real PostgreSQL."""
+"""What every folder of tests may ask for: a real PostgreSQL, a real browser."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from .browser import chromium
 from .postgres import Absent, Postgres
+
+__all__ = ["chromium"]
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 from rsa_ops.core.benchmark import CellScores, Forgetting
+from rsa_ops.core.business_case import BusinessCase
 from rsa_ops.core.cell import Cell
 from rsa_ops.core.comparison import Comparison, Contrast
 from rsa_ops.core.estimate import Answer, Estimate, PairedResult
 from rsa_ops.core.measurements import Energy, Measurements
 from rsa_ops.core.run_record import RunRecord
-from rsa_ops.costs.case import Measured
+from rsa_ops.costs import CostConfig, default_book
+from rsa_ops.costs.case import Measured, business_case
+from rsa_ops.costs.scenario import load_scenario
 from rsa_ops.files import write_record
 
 SHA = "sha256:" + "0" * 64
@@ -106,6 +110,12 @@ def world(
     )
     seconds = {"rsa": 36.0, "full": 36.0} if evaluations is None else evaluations
     return Measured("triage", found, seconds, about or comparison())
+
+
+def a_case(named: str = "department") -> BusinessCase:
+    """The business case of `world` under an embedded scenario, with few draws."""
+    scenario = load_scenario(named).model_copy(update={"draws": 400})
+    return business_case(world(), default_book(), CostConfig(), scenario, date(2026, 11, 26))
 
 
 def write_results(folder: Path, pipeline: str, store: str, run_id: str) -> Path:

@@ -205,7 +205,7 @@ def gate(
     if junit is not None:
         write_text(junit, verdict_junit(judged.verdict))
     if markdown is not None:
-        write_text(markdown, verdict_markdown(judged.verdict, judged.comparison, judged.tco))
+        write_text(markdown, verdict_markdown(judged.verdict, judged.comparison, judged.tco, judged.case))
     if as_json:
         print_record(judged.verdict)
     else:
@@ -216,7 +216,9 @@ def gate(
 
 
 def report(
-    results: Annotated[Path, typer.Argument(help="A results folder, with the records of a run.")],
+    run: Annotated[
+        str | None, typer.Argument(help="A results folder with the records of a run, or the id of its MLflow run.")
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The file to write: .html, or with --lang .pdf or .xlsx as well.")
     ] = Path("report.html"),
@@ -225,25 +227,40 @@ def report(
         typer.Option(help="ja or en: the decision sheet in that language. Without: the technical report."),
     ] = None,
     scenario: Annotated[
-        str | None, typer.Option(help="With --lang: another scenario than the run's own, for the business case.")
+        str | None,
+        typer.Option(help="With --lang: another scenario (a name or a YAML file) for the business case."),
     ] = None,
+    portfolio: Annotated[
+        bool, typer.Option("--portfolio", help="One sheet of all runs of a store, instead of one run.")
+    ] = False,
+    store: Annotated[
+        str | None, typer.Option(help="MLflow store or working folder; default: MLFLOW_TRACKING_URI, or here.")
+    ] = None,
+    ledger: LedgerAddress = None,
     as_json: AsJson = False,
 ) -> int:
     """Render the records of a run: the technical report, or the decision sheet for a manager (--lang).
 
-    A .pdf is printed by Chromium, where there is one; a .xlsx has live formulas.
+    With --portfolio: what all runs of a store decided and save. A .pdf is printed by Chromium, where there is one;
+    a .xlsx has live formulas.
     """
     from rsa_ops.files import write_text
     from rsa_ops.reporting.html import render_report
-    from rsa_ops.stages.decision import write_decision
-    from rsa_ops.stages.report import read_results
+    from rsa_ops.stages.decision import locale_language, write_decision, write_portfolio
+    from rsa_ops.stages.portfolio import find_store, read_named
 
-    if lang is not None:
-        found = write_decision(results, out, lang, scenario)
-    elif out.suffix in (".pdf", ".xlsx") or scenario is not None:
+    if portfolio == (run is not None):
+        raise UsageError("one run or --portfolio", hint="`rsa-ops report RUN`, or `rsa-ops report --portfolio`.")
+    if run is None:
+        count = write_portfolio(find_store(store), out, lang or locale_language())
+        print_lines(f"wrote {out}: {count:,} runs")
+        return int(ExitCode.DONE)
+    if lang is None and (out.suffix in (".pdf", ".xlsx") or scenario is not None):
         raise UsageError(f"{out}: without a language only .html is written", hint="Give --lang ja or --lang en.")
+    found = read_named(run, store, ledger)
+    if lang is not None:
+        found = write_decision(found, out, lang, scenario)
     else:
-        found = read_results(results)
         write_text(out, render_report(found))
     print_lines(found.model_dump_json(indent=2) if as_json else f"wrote {out}")
     return int(ExitCode.DONE)

@@ -1,6 +1,6 @@
 """One run in one line: what lists of many runs show without opening each one's records.
 
-It repeats what stands in comparison.json, tco.json and verdict.json, which decide where the two differ.
+It repeats what stands in comparison.json, business_case.json and verdict.json, which decide where the two differ.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Literal, Self
 
 from pydantic import Field
 
+from rsa_ops.core.business_case import BusinessCase
 from rsa_ops.core.comparison import Comparison
-from rsa_ops.core.costs import Tco
 from rsa_ops.core.money import Money
 from rsa_ops.core.record import Record
 from rsa_ops.core.verdict import Outcome, Verdict
@@ -21,7 +21,8 @@ class Headline(Record):
 
     `difference`, `low` and `high` are the candidate's against `baseline` on `metric`, in units of the score, with
     the interval that `margin` was held against; None where the comparison is invalid or there is no baseline.
-    Costs are totals over the horizon; None where nothing was priced.
+    Costs and the net present value are those of the business case under `scenario`, over its horizon; None where
+    the run has no business case.
     """
 
     schema_: Literal["rsa_ops/headline/v1"] = Field(default="rsa_ops/headline/v1", alias="schema")
@@ -37,10 +38,13 @@ class Headline(Record):
     examples: int
     candidate_cost: Money | None
     baseline_cost: Money | None
+    npv: Money | None
+    scenario: str | None
+    horizon_months: int | None
     measured_share: float | None
 
     @classmethod
-    def of(cls, verdict: Verdict, comparison: Comparison, tco: Tco | None) -> Self:
+    def of(cls, verdict: Verdict, comparison: Comparison, case: BusinessCase | None) -> Self:
         """The line of one run, against the first baseline of its comparison."""
         baseline = comparison.baselines[0] if comparison.baselines else None
         contrast = comparison.contrast(comparison.primary_metric, baseline) if baseline else None
@@ -55,9 +59,12 @@ class Headline(Record):
             high=estimate.high if estimate else None,
             margin=contrast.result.margin if contrast else None,
             examples=comparison.examples,
-            candidate_cost=_total(tco, comparison.candidate),
-            baseline_cost=_total(tco, baseline),
-            measured_share=tco.measured_share if tco else None,
+            candidate_cost=case.arm(case.candidate).total if case else None,
+            baseline_cost=case.arm(case.baseline).total if case else None,
+            npv=case.npv if case else None,
+            scenario=case.scenario if case else None,
+            horizon_months=case.horizon_months if case else None,
+            measured_share=case.shares.measured if case else None,
         )
 
     @property
@@ -67,8 +74,3 @@ class Headline(Record):
             return None
         less = Money(amount=-self.candidate_cost.amount, currency=self.candidate_cost.currency)
         return self.baseline_cost + less
-
-
-def _total(tco: Tco | None, arm: str | None) -> Money | None:
-    found = tco.arm(arm) if tco is not None and arm is not None else None
-    return found.total if found is not None else None

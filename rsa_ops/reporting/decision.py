@@ -10,11 +10,11 @@ from decimal import Decimal
 from rsa_ops.core.business_case import BusinessCase, KeyFigure, Simulation
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Basis
-from rsa_ops.core.digest import short
 from rsa_ops.core.money import Money
 from rsa_ops.core.verdict import Outcome
 from rsa_ops.errors import MissingError, UsageError
 from rsa_ops.reporting import decision_en, decision_ja, text
+from rsa_ops.reporting.decision_detail import Rows, detail
 from rsa_ops.reporting.decision_words import DecisionWords
 from rsa_ops.reporting.forest import forests
 from rsa_ops.reporting.forest_svg import forest_svg
@@ -22,7 +22,6 @@ from rsa_ops.reporting.inputs import ReportInputs
 
 _TEMPLATE = "decision.html.j2"
 LANGUAGES = {"en": decision_en.WORDS, "ja": decision_ja.WORDS}
-Rows = tuple[tuple[str, ...], ...]
 
 
 def render_decision(records: ReportInputs, language: str) -> str:
@@ -60,7 +59,7 @@ def render_decision(records: ReportInputs, language: str) -> str:
         "gate": gate(records, words),
         "risks": risks(comparison, case, words),
         "unknowns": unknowns(records, case, words),
-        "tables": _tables(records, comparison, case, words),
+        "tables": detail(records, comparison, case, words),
         "forest": tuple((f.title, forest_svg(f, f"forest-{n}")) for n, f in enumerate(forests(comparison))),
     }
     return environment.get_template(_TEMPLATE).render(context)
@@ -184,124 +183,6 @@ def unknowns(records: ReportInputs, case: BusinessCase, words: DecisionWords) ->
     if records.validation is None:
         found.append(words.unknown_missing.format(what="validation.json"))
     return tuple(found)
-
-
-def _tables(
-    records: ReportInputs, comparison: Comparison, case: BusinessCase, words: DecisionWords
-) -> tuple[tuple[str, tuple[str, ...], Rows], ...]:
-    """(caption, header, rows) of every table behind the first page."""
-    return (
-        (words.costs_label, words.cost_columns, _costs(case, words)),
-        (words.tornado_label, words.tornado_columns, _tornado(case, words)),
-        (words.contrasts_label, words.contrast_columns, _contrasts(comparison, words)),
-        (words.slices_label, words.slice_columns, _slices(comparison, case)),
-        (words.inputs_label, words.input_columns, _inputs(case, words)),
-        (words.lines_label, words.line_columns, _lines(case, words)),
-        (words.trail_label, (), _trail(records, case, words)),
-        (words.glossary_label, (), words.glossary),
-    )
-
-
-def _costs(case: BusinessCase, words: DecisionWords) -> Rows:
-    ours, theirs = (
-        {entry.category: entry.amount.amount for entry in case.arm(arm).categories}
-        for arm in (case.candidate, case.baseline)
-    )
-    rows = [
-        (words.categories[name], *_pair(ours.get(name, Decimal(0)), theirs.get(name, Decimal(0)), case))
-        for name in dict.fromkeys((*ours, *theirs))
-    ]
-    totals = _pair(case.arm(case.candidate).total.amount, case.arm(case.baseline).total.amount, case)
-    return (*rows, (words.total, *totals))
-
-
-def _pair(ours: Decimal, theirs: Decimal, case: BusinessCase) -> tuple[str, str, str]:
-    found = [str(Money(amount=amount, currency=case.currency)) for amount in (ours, theirs, ours - theirs)]
-    return found[0], found[1], found[2]
-
-
-def _tornado(case: BusinessCase, words: DecisionWords) -> Rows:
-    return tuple(
-        (words.inputs[swing.input], str(swing.npv_at_low), str(swing.npv_at_high), words.bases[swing.basis.value])
-        for swing in case.tornado[:10]
-    )
-
-
-def _inputs(case: BusinessCase, words: DecisionWords) -> Rows:
-    return tuple(
-        (
-            words.inputs[entry.name],
-            f"{entry.value:,} {entry.unit}",
-            f"{entry.low:,} – {entry.high:,}",
-            words.bases[entry.basis.value],
-            entry.source,
-        )
-        for entry in case.inputs
-    )
-
-
-def _lines(case: BusinessCase, words: DecisionWords) -> Rows:
-    return tuple(
-        (
-            f"{line.arm} · {words.categories[line.category]}",
-            f"{float(line.quantity):,.4g} {line.unit} ({words.bases[line.quantity_basis.value]})",
-            f"{line.unit_price} ({words.bases[line.price_basis.value]})",
-            f"{line.first}–{line.last}",
-            str(line.amount),
-        )
-        for line in case.lines
-    )
-
-
-def _contrasts(comparison: Comparison, words: DecisionWords) -> Rows:
-    rows = []
-    for contrast in comparison.contrasts:
-        result, estimate = contrast.result, contrast.result.difference
-        scale = text.scale(contrast.metric)
-        name = f"{text.metric_label(contrast.metric)}: {contrast.candidate} − {contrast.baseline}"
-        name += "" if contrast.population == "all" else f" ({contrast.population})"
-        shown = (
-            ("–", "–")
-            if estimate is None
-            else (
-                f"{estimate.value * scale:+.1f}",
-                f"{estimate.low * scale:+.1f} – {estimate.high * scale:+.1f}",
-            )
-        )
-        rows.append((name, *shown, words.answers[result.answer]))
-    return tuple(rows)
-
-
-def _slices(comparison: Comparison, case: BusinessCase) -> Rows:
-    ours, theirs = comparison.arm(case.candidate), comparison.arm(case.baseline)
-    if ours is None or theirs is None:
-        return ()
-    others = {entry.slice: entry.score.value for entry in theirs.slices}
-    scale = text.scale(comparison.primary_metric)
-    return tuple(
-        (
-            entry.slice,
-            f"{entry.score.value * scale:.1f}",
-            f"{others[entry.slice] * scale:.1f}" if entry.slice in others else "–",
-        )
-        for entry in ours.slices
-        if entry.assessable
-    )
-
-
-def _trail(records: ReportInputs, case: BusinessCase, words: DecisionWords) -> Rows:
-    verdict = records.verdict
-    found = {
-        "run": records.mlflow_hint,
-        "policy": verdict.policy_digest if verdict else "–",
-        "test": verdict.test_digest if verdict else "–",
-        "candidate": verdict.candidate_digest if verdict else "–",
-        "champion": (verdict.champion_digest or "–") if verdict else "–",
-        "scenario": f"{case.scenario}, {case.scenario_digest}",
-        "prices": f"{case.price_book} ({case.price_book_date}), {short(case.price_book_digest)}",
-        "fx": case.fx_note,
-    }
-    return tuple((words.trail[name], value) for name, value in found.items())
 
 
 def share(value: float) -> str:

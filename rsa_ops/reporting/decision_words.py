@@ -76,6 +76,17 @@ class DecisionWords:
     contrast_columns: tuple[str, str, str, str]
     slices_label: str
     slice_columns: tuple[str, str, str]
+    checks_label: str
+    checks: str
+    no_findings: str
+    split_columns: tuple[str, str, str]
+    finding_columns: tuple[str, str, str, str]
+    severities: dict[str, str]
+    entries_label: str
+    entry_columns: tuple[str, str, str, str, str]
+    entry_kinds: dict[str, str]
+    no_entries: str
+    audit_note: str
     trail_label: str
     trail: dict[str, str]
     glossary_label: str

@@ -14,12 +14,22 @@ from rsa_ops.core.validation import Validation
 from rsa_ops.core.verdict import Verdict
 
 
+class TrailEntry(Value):
+    """One entry of the ledger about the run: its number, when (UTC), of what kind, in short what, and whose key."""
+
+    sequence: int
+    at: str
+    kind: str
+    what: str
+    who: str
+
+
 class ReportInputs(Value):
     """The records of one run; what is None is said to be missing, never left out silently.
 
     `generated_at`: date and time as text. `settings_note`: what the trainer was told, for every arm alike.
     `sizes_note`: how much of the available data was used, and why. `mlflow_hint`: the command that opens
-    the run's store.
+    the run's store. `trail`: what the ledger has about the run; empty where there is no ledger to look in.
     """
 
     pipeline: str
@@ -36,3 +46,4 @@ class ReportInputs(Value):
     settings_note: str = ""
     sizes_note: str = ""
     mlflow_hint: str = ""
+    trail: tuple[TrailEntry, ...] = ()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
+from rsa_ops.core.business_case import BusinessCase
 from rsa_ops.core.comparison import ALL, Comparison
 from rsa_ops.core.costs import Tco
 from rsa_ops.core.digest import short
+from rsa_ops.core.money import Money
 from rsa_ops.core.verdict import Outcome, Verdict
 from rsa_ops.reporting import text
 from rsa_ops.reporting.families import family_lines
@@ -22,8 +25,10 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 
-def verdict_markdown(verdict: Verdict, comparison: Comparison | None, tco: Tco | None) -> str:
-    """The comment: verdict, rulings, differences with their plot, arms and what each costs.
+def verdict_markdown(
+    verdict: Verdict, comparison: Comparison | None, tco: Tco | None, case: BusinessCase | None = None
+) -> str:
+    """The comment: verdict, rulings, differences with their plot, arms, and what each costs, line by line.
 
     Names and reasons are escaped, so that data can neither break a table nor mention a person.
     """
@@ -36,6 +41,7 @@ def verdict_markdown(verdict: Verdict, comparison: Comparison | None, tco: Tco |
         "\n".join(f"- {escaped(words)}" for words in (family_lines(comparison) if comparison else ())),
         _arms(comparison, tco),
         _cost_lines(comparison, tco) if comparison and tco else "",
+        _cost_changes(case) if case else "",
         _provenance(verdict, comparison),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -61,8 +67,10 @@ def _provenance(verdict: Verdict, comparison: Comparison | None) -> str:
     return f"<sub>{' · '.join(known)}</sub>"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
+def _table(header: list[str], rows: list[list[str]], *, numbers: bool = False) -> str:
+    """A table; with `numbers`, every column but the first is set to the right."""
+    rule = ["---", *(["---:" if numbers else "---"] * (len(header) - 1))]
+    lines = [header, rule, *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -122,3 +130,35 @@ def _cost_lines(comparison: Comparison, tco: Tco) -> str:
     ]
     measured = f"{text.share(tco.measured_share)} of the total rests on measured quantities."
     return "\n".join(f"- {line}" for line in [*lines, measured])
+
+
+def _cost_changes(case: BusinessCase) -> str:
+    """Total cost of ownership as a difference: one row for each kind of cost, then what it comes to."""
+    nothing = Money(amount=Decimal(0), currency=case.currency)
+    ours, theirs = (
+        {entry.category: entry.amount for entry in case.arm(arm).categories}
+        for arm in (case.candidate, case.baseline)
+    )
+    rows = [
+        _change(name, ours.get(name, nothing), theirs.get(name, nothing))
+        for name in dict.fromkeys((*theirs, *ours))
+    ]
+    totals = _change("total", case.arm(case.candidate).total, case.arm(case.baseline).total)
+    over = f"{case.horizon_months} months, scenario {escaped(case.scenario)}"
+    sure = case.simulation
+    title = f"**Cost of ownership** over {over}: {totals[-1]}"
+    note = (
+        f"Net present value {case.npv}, above zero in {text.share(sure.probability_npv_positive)} of the draws. "
+        f"{text.share(case.shares.measured)} of the total rests on measurement, "
+        f"{text.share(case.shares.assumed)} on assumptions."
+    )
+    header = ["cost", escaped(case.baseline), escaped(case.candidate), "change"]
+    return "\n\n".join([title, _table(header, [*rows, [f"**{cell}**" for cell in totals]], numbers=True), note])
+
+
+def _change(name: str, ours: Money, theirs: Money) -> list[str]:
+    gap = ours.amount - theirs.amount
+    sign = "+" if gap > 0 else text.MINUS
+    percent = f" ({sign}{abs(gap) / theirs.amount * 100:.0f} %)" if theirs.amount > 0 else ""
+    size = Money(amount=abs(gap), currency=ours.currency)
+    return [name, str(theirs), str(ours), f"{sign}{size}{percent}" if gap else "0"]

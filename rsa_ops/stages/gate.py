@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rsa_ops.core.business_case import BusinessCase
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
 from rsa_ops.core.design import ComparisonDesign
@@ -19,9 +20,11 @@ from rsa_ops.reporting.markdown import verdict_markdown
 from rsa_ops.stages.benchmark import Scored
 from rsa_ops.stages.champion import Champion, champion_contrasts, find_champion, released
 from rsa_ops.stages.compare import RECORD as COMPARISON
+from rsa_ops.stages.cost import CASE
 from rsa_ops.stages.design import DESIGN
 from rsa_ops.stages.design import RECORD as DESIGN_RECORD
 from rsa_ops.stages.ledger import require_lock, seal_verdict
+from rsa_ops.stages.report import optional_record
 from rsa_ops.stages.run import Run
 from rsa_ops.stages.train import Trained
 from rsa_ops.stages.validate import Data
@@ -69,12 +72,13 @@ def gate(
 
 def keep_verdict(run: Run, verdict: Verdict, comparison: Comparison, tco: Tco) -> None:
     """Write the verdict in its three forms and tag the run with it."""
+    case = optional_record(BusinessCase, run.results / CASE)
     run.keep(verdict, RECORD)
     write_text(run.results / "verdict.xml", verdict_junit(verdict))
-    write_text(run.results / "verdict.md", verdict_markdown(verdict, comparison, tco))
+    write_text(run.results / "verdict.md", verdict_markdown(verdict, comparison, tco, case))
     run.keep_file(run.results / "verdict.xml")
     run.keep_file(run.results / "verdict.md")
-    headline = Headline.of(verdict, comparison, tco)
+    headline = Headline.of(verdict, comparison, case)
     run.tag({"verdict": verdict.outcome.value, "headline": headline.model_dump_json()})
 
 

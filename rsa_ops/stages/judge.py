@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsa_ops.config import read_config
+from rsa_ops.core.business_case import BusinessCase
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.costs import Tco
 from rsa_ops.core.design import ComparisonDesign
@@ -26,6 +27,7 @@ from rsa_ops.governance.entry import Sealed
 from rsa_ops.governance.notary import Notary
 from rsa_ops.governance.payloads import PolicyLock, payload_as
 from rsa_ops.stages.champion import champion_contrast
+from rsa_ops.stages.cost import CASE
 from rsa_ops.stages.design import RECORD as DESIGN_RECORD
 from rsa_ops.stages.ledger import LedgerChoice, find_lock, found_notary, lock_policy, seal_verdict
 from rsa_ops.stages.report import all_records, optional_record
@@ -42,6 +44,7 @@ class Judged:
     verdict: Verdict
     comparison: Comparison
     tco: Tco | None
+    case: BusinessCase | None
 
 
 def gate_alone(
@@ -71,6 +74,7 @@ def gate_alone(
         design = read_record(ComparisonDesign, folder / DESIGN_RECORD)
         measured = all_records(Measurements, folder / "measurements")
         tco = optional_record(Tco, folder / "tco.json")
+        case = optional_record(BusinessCase, folder / CASE)
     ours = _released(policy, record, measured)
     version: Version | None = None
     own = tuple(entry for entry in comparison.contrasts if entry.baseline != CHAMPION)
@@ -95,7 +99,7 @@ def gate_alone(
         sealed = seal_verdict(notary, record.pipeline, record.run_id, lock, verdict, design.digest())
         notary.ledger.close()
         tell(f"the verdict is entry {sealed.entry.sequence} of the ledger {notary.ledger.address}")
-    return Judged(verdict, comparison, tco)
+    return Judged(verdict, comparison, tco, case)
 
 
 def _locked(notary: Notary, record: RunRecord, policy: Policy) -> Sealed:

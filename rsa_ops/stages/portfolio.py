@@ -82,15 +82,28 @@ def read_portfolio(store: str) -> tuple[PortfolioRun, ...]:
     return tuple(PortfolioRun(line, _headline(line)) for line in list_runs(store))
 
 
-def read_run(store: str, run_id: str) -> ReportInputs:
+def read_run(store: str, run_id: str, ledger: str | None = None) -> ReportInputs:
     """All records of one run, brought from the store.
 
     Raises:
-        MissingError: the store has no such run, or no records of it.
+        MissingError: the store has no such run, or no records of it; no such ledger.
     """
     opened = read_store(store)
     with tempfile.TemporaryDirectory() as folder:
-        return read_results(fetch_files(opened, run_id, "", Path(folder)))
+        return read_results(fetch_files(opened, run_id, "", Path(folder)), ledger)
+
+
+def read_named(run: str, store: str | None, ledger: str | None) -> ReportInputs:
+    """All records of the run that is meant: a results folder, or the id of a run in a store.
+
+    Raises:
+        MissingError: neither a folder nor a run of the store.
+    """
+    if Path(run).is_dir():
+        return read_results(Path(run), ledger)
+    if "/" in run or "\\" in run:
+        raise MissingError(f"there is no folder {run}", hint="Give a results folder, or an MLflow run's id.")
+    return read_run(find_store(store), run, ledger)
 
 
 def read_ledger(address: str, newest: int) -> LedgerReading:

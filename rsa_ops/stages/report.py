@@ -19,8 +19,10 @@ from rsa_ops.core.verdict import Verdict
 from rsa_ops.files import read_record, write_text
 from rsa_ops.reporting.decision import render_decision
 from rsa_ops.reporting.html import render_report
-from rsa_ops.reporting.inputs import ReportInputs
+from rsa_ops.reporting.inputs import ReportInputs, TrailEntry
+from rsa_ops.stages.ledger import beside
 from rsa_ops.stages.run import Run
+from rsa_ops.stages.trail import run_trail
 from rsa_ops.stages.validate import RUN_RECORD
 
 REPORT = "report.html"
@@ -34,7 +36,7 @@ def report(run: Run) -> Path:
     Beside it, where there is a business case, stands the decision sheet in the run's language.
     """
     run.progress.stage("report", str(run.results / REPORT))
-    records = read_results(run.results)
+    records = read_results(run.results, run.notary.ledger.address)
     write_text(run.results / REPORT, render_report(records))
     if records.case is not None and records.comparison is not None:
         write_text(run.results / DECISION, render_decision(records, run.language))
@@ -42,11 +44,13 @@ def report(run: Run) -> Path:
     return run.keep_file(run.results / REPORT)
 
 
-def read_results(folder: Path) -> ReportInputs:
+def read_results(folder: Path, ledger: str | None = None) -> ReportInputs:
     """All records of a results folder. What is not there is None, and the report says that it is missing.
 
+    `ledger`: where the run's entries are; None is the file beside the run's store, where there is one.
+
     Raises:
-        MissingError: the folder has no run.json, so nothing says which run this is.
+        MissingError: the folder has no run.json, so nothing says which run this is; or no such ledger.
     """
     run = read_record(RunRecord, folder / RUN_RECORD)
     validation = optional_record(Validation, folder / "validation.json")
@@ -65,7 +69,15 @@ def read_results(folder: Path) -> ReportInputs:
         settings_note=run.settings_note,
         sizes_note=validation.sampling if validation is not None else "",
         mlflow_hint=run.mlflow_hint,
+        trail=_trail(run, ledger),
     )
+
+
+def _trail(run: RunRecord, ledger: str | None) -> tuple[TrailEntry, ...]:
+    address = ledger or beside(run.store)
+    if address is None or (ledger is None and not Path(address).is_file()):
+        return ()
+    return run_trail(address, run.run_id)
 
 
 def all_records(kind: type[R], folder: Path) -> tuple[R, ...]:

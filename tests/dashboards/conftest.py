@@ -39,6 +39,9 @@ def headline(outcome: Outcome, difference: float, saving: int) -> Headline:
         examples=600,
         candidate_cost=Money(amount=Decimal(1000), currency="JPY"),
         baseline_cost=Money(amount=Decimal(1000 + saving), currency="JPY"),
+        npv=Money(amount=Decimal(saving - 100), currency="JPY"),
+        scenario="pilot",
+        horizon_months=36,
         measured_share=0.4,
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ..browser import barriers
 from .test_pages import words
 
 SIZES = {"phone": (390, 844), "desk": (1280, 900)}
@@ -50,15 +51,6 @@ def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"{url} does not answer")
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_nothing_complains_overflows_or_leaves_the_machine(
@@ -83,6 +75,7 @@ def test_nothing_complains_overflows_or_leaves_the_machine(
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), title
         assert page.locator('[data-testid="stException"]').count() == 0, title
+        assert barriers(page) == [], title
     assert complaints == []
     page.close()
 

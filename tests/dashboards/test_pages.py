@@ -42,7 +42,7 @@ def test_the_portfolio_has_a_line_for_each_pipeline_and_adds_up_what_is_promoted
     assert shown == ["2", "4", "2 / 2", "¥3,545"]  # 2,345 of the newest verdict of triage and 1,200 of report
     triage = table[table.iloc[:, 0] == "triage"].iloc[0].tolist()
     assert triage[1] == words(language).outcomes["promote"]  # the newest run that came to a verdict
-    assert triage[2:7] == ["+0.4 (accuracy)", "-3.0", "¥2,345", "40%", 3]
+    assert triage[2:8] == ["+0.4 (accuracy)", "-3.0", "¥2,345", "¥2,245", "40%", 3]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

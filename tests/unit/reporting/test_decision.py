@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 import string
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rsa_ops.core.business_case import BusinessCase
 from rsa_ops.core.verdict import Outcome, Ruling, Verdict
-from rsa_ops.costs import CostConfig, default_book
-from rsa_ops.costs.case import business_case
-from rsa_ops.costs.scenario import Inputs, load_scenario
+from rsa_ops.costs.scenario import Inputs
 from rsa_ops.errors import MissingError, UsageError
 from rsa_ops.reporting.decision import LANGUAGES, proposal, render_decision, words_of
 from rsa_ops.reporting.inputs import ReportInputs
 
-from ...worlds import SHA, world
+from ...browser import barriers
+from ...worlds import SHA, a_case, world
 
 LETTERS = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
-
-
-def case(named: str = "department") -> BusinessCase:
-    scenario = load_scenario(named).model_copy(update={"draws": 400})
-    return business_case(world(), default_book(), CostConfig(), scenario, date(2026, 11, 26))
 
 
 def records(outcome: Outcome = Outcome.PROMOTE, named: str = "department", **changes: Any) -> ReportInputs:
@@ -54,7 +45,7 @@ def records(outcome: Outcome = Outcome.PROMOTE, named: str = "department", **cha
         comparison=seen.comparison,
         measurements=seen.cells,
         verdict=verdict,
-        case=case(named),
+        case=a_case(named),
         mlflow_hint="mlflow ui",
     )
     return made.model_copy(update=changes)
@@ -80,7 +71,7 @@ def test_every_key_figure_of_the_case_stands_on_the_sheet(language: str) -> None
 
 def test_what_is_proposed_follows_from_the_verdict_and_the_present_value() -> None:
     words = words_of("en")
-    paying, losing = case("department"), case("pilot")
+    paying, losing = a_case("department"), a_case("pilot")
     assert paying.npv.amount > 0 > losing.npv.amount
     adopt = words.proposals["adopt"].format(candidate="rsa", baseline="full")
     assert proposal(records(), paying, words) == adopt
@@ -116,7 +107,7 @@ def test_every_input_and_category_has_a_word() -> None:
     for language in LANGUAGES:
         words = words_of(language)
         assert set(words.inputs) == set(Inputs.model_fields)
-        assert {line.category for line in case().lines} <= set(words.categories)
+        assert {line.category for line in a_case().lines} <= set(words.categories)
 
 
 def walk(value: Any, place: tuple[Any, ...] = ()) -> Any:
@@ -144,18 +135,6 @@ def test_what_a_record_says_cannot_become_markup() -> None:
     assert "&lt;b&gt;x" in page
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("there is no chromium on this machine")
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_in_a_browser_nothing_complains_overflows_or_loads(chromium, language: str, tmp_path: Path) -> None:
     file = tmp_path / "sheet.html"
@@ -168,6 +147,7 @@ def test_in_a_browser_nothing_complains_overflows_or_loads(chromium, language: s
         page.goto(file.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert said == []
+        assert barriers(page) == []
         page.close()
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,9 @@ import pytest
 from rsa_ops.core.estimate import Answer
 from rsa_ops.reporting import ReportInputs, render_report
 
+from ...browser import barriers
+
 LIMIT_BYTES = 3_000_000
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 def without_scripts(page: str) -> str:
@@ -118,18 +110,6 @@ def test_the_differences_are_drawn_without_scripts(inputs: ReportInputs) -> None
     assert words.count('stroke-dasharray="4 3"') == len(inputs.comparison.contrasts)
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("there is no chromium on this machine")
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_in_a_browser_nothing_complains_overflows_or_loads(chromium, inputs, tmp_path: Path, width: int) -> None:
     file = tmp_path / "report.html"
@@ -145,6 +125,7 @@ def test_in_a_browser_nothing_complains_overflows_or_loads(chromium, inputs, tmp
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("svg.main-svg").count() >= 4
     assert complaints == []
+    assert barriers(page) == []
     assert loads == [file.as_uri()]
     page.close()
 

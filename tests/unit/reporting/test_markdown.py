@@ -5,6 +5,8 @@ from rsa_ops.core.costs import Tco
 from rsa_ops.core.verdict import Verdict
 from rsa_ops.reporting import COMMENT_MARKER, verdict_markdown
 
+from ...worlds import a_case
+
 
 def test_marker_comes_first_so_that_ci_can_replace_the_comment(verdict: Verdict) -> None:
     assert verdict_markdown(verdict, None, None).splitlines()[0] == COMMENT_MARKER
@@ -68,3 +70,18 @@ def test_the_cost_difference_has_one_line_a_baseline(verdict: Verdict, compariso
 
 def test_costs_alone_still_make_a_table(verdict: Verdict, tco: Tco) -> None:
     assert "| Cost per training |" in verdict_markdown(verdict, None, tco)
+
+
+def test_the_business_case_is_a_difference_whose_lines_add_up_to_its_total(verdict: Verdict) -> None:
+    found = a_case()
+    made = verdict_markdown(verdict, None, None, found)
+    block = next(part for part in made.split("\n\n") if part.startswith("| cost | full | rsa | change |"))
+    rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in block.splitlines()[2:]]
+    *lines, total = [(row[0], *(int(cell.replace("¥", "").replace(",", "")) for cell in row[1:3])) for row in rows]
+    assert [sum(line[side] for line in lines) for side in (1, 2)] == [total[1], total[2]]
+    assert total[2] - total[1] == -found.saving.amount
+    assert rows[-1][3].startswith(f"−{found.saving}" if found.saving.amount > 0 else "+¥")
+    changes = {row[0]: row[3] for row in rows}
+    assert changes["people"] == "0"  # the same on both sides
+    assert changes["adoption"].startswith("+¥")  # only the candidate has it, so there is no percentage
+    assert "%" not in changes["adoption"]
