@@ -60,7 +60,10 @@ def render_decision(records: ReportInputs, language: str) -> str:
         "risks": risks(comparison, case, words),
         "unknowns": unknowns(records, case, words),
         "tables": detail(records, comparison, case, words),
-        "forest": tuple((f.title, forest_svg(f, f"forest-{n}")) for n, f in enumerate(forests(comparison))),
+        "forest": tuple(
+            (drawn.title, forest_svg(drawn, f"forest-{number}", words.forest))
+            for number, drawn in enumerate(forests(comparison, words.forest))
+        ),
     }
     return environment.get_template(_TEMPLATE).render(context)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rsa_ops.core.estimate import Answer
 from rsa_ops.core.verdict import Outcome
 from rsa_ops.reporting.decision_words import DecisionWords
+from rsa_ops.reporting.forest import ForestWords
 
 WORDS = DecisionWords(
     html_lang="en",
@@ -58,6 +59,7 @@ WORDS = DecisionWords(
         Answer.INCONCLUSIVE: "Not decided",
         Answer.INVALID: "The comparison is invalid",
     },
+    forest=ForestWords(answers={answer.value: answer.value for answer in Answer}),
     gate="Gate: {outcome} ({passed} of {count} rules hold)",
     outcomes={
         Outcome.PROMOTE: "promote",

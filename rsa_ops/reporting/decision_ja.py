@@ -5,6 +5,7 @@ from __future__ import annotations
 from rsa_ops.core.estimate import Answer
 from rsa_ops.core.verdict import Outcome
 from rsa_ops.reporting.decision_words import DecisionWords
+from rsa_ops.reporting.forest import ForestWords
 
 WORDS = DecisionWords(
     html_lang="ja",
@@ -58,6 +59,26 @@ WORDS = DecisionWords(
         Answer.INCONCLUSIVE: "結論は出ていません",
         Answer.INVALID: "比較が無効です",
     },
+    forest=ForestWords(
+        minus="{candidate} と比較対象の差",
+        on_slices="（区分別）",
+        against="対 {baseline}",
+        points="ポイント（百分率の差）",
+        own_unit="指標の単位",
+        examples="評価データ {count} 件",
+        groups="（{groups} グループ）",
+        margin="マージン",
+        margins="破線：各行のマージン",
+        more="ほかに {count} 行（表を参照）",
+        none="推定なし",
+        answers={
+            Answer.NON_INFERIOR.value: "非劣性",
+            Answer.SUPERIOR.value: "優越",
+            Answer.INFERIOR.value: "劣性",
+            Answer.INCONCLUSIVE.value: "結論なし",
+            Answer.INVALID.value: "無効",
+        },
+    ),
     gate="審査の結果：{outcome}（{count} 項目中 {passed} 項目が適合）",
     outcomes={
         Outcome.PROMOTE: "採用可",

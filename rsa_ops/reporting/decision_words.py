@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rsa_ops.core.estimate import Answer
 from rsa_ops.core.verdict import Outcome
+from rsa_ops.reporting.forest import ForestWords
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class DecisionWords:
     quality_label: str
     quality: str
     answers: dict[Answer, str]
+    forest: ForestWords
     gate: str
     outcomes: dict[Outcome, str]
     risk_label: str

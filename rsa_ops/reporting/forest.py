@@ -6,7 +6,8 @@ The drawing is in `forest_text` (terminals, pull requests) and `forest_svg` (the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from rsa_ops.core.comparison import ALL, Comparison, Contrast
 from rsa_ops.core.estimate import Answer
@@ -51,6 +52,36 @@ class ForestRow:
 
 
 @dataclass(frozen=True)
+class ForestWords:
+    """What a plot says in its own words; `answers` names verdicts, one that it lacks by its own name."""
+
+    minus: str = "{candidate} minus baseline"
+    on_slices: str = " on slices"
+    against: str = "against {baseline}"
+    points: str = "points of 100"
+    own_unit: str = "in units of the metric"
+    examples: str = "{count} examples"
+    groups: str = " in {groups} groups"
+    margin: str = "margin"
+    margins: str = "dashed: the margin of each row"
+    more: str = "{count} more in the table"
+    none: str = "no estimate"
+    answers: Mapping[str, str] = field(default_factory=dict)
+
+    def verdict(self, row: ForestRow) -> str:
+        """The verdict of a row in these words."""
+        return self.answers.get(row.verdict, row.verdict)
+
+    def drawn_from(self, examples: int, groups: int | None) -> str:
+        """`590 examples in 120 groups`."""
+        told = self.examples.format(count=f"{examples:,}")
+        return told if groups is None else told + self.groups.format(groups=f"{groups:,}")
+
+
+ENGLISH = ForestWords()
+
+
+@dataclass(frozen=True)
 class Forest:
     """Rows on one axis. `title` names the difference, `unit` the axis; `omitted` rows are in the table alone."""
 
@@ -76,52 +107,55 @@ class Forest:
         return margins.pop() if len(margins) == 1 else None
 
 
-def forests(comparison: Comparison) -> tuple[Forest, ...]:
+def forests(comparison: Comparison, words: ForestWords = ENGLISH) -> tuple[Forest, ...]:
     """Differences over all examples, one forest for each unit: points of 100, and a metric's own."""
     shown = [entry for entry in comparison.contrasts if entry.population == ALL]
     scales = dict.fromkeys(text.scale(entry.metric) for entry in shown)
     return tuple(
-        _forest(comparison, [e for e in shown if text.scale(e.metric) == scale], scale) for scale in scales
+        _forest(comparison, [e for e in shown if text.scale(e.metric) == scale], scale, words) for scale in scales
     )
 
 
-def slice_forests(comparison: Comparison) -> tuple[Forest, ...]:
+def slice_forests(comparison: Comparison, words: ForestWords = ENGLISH) -> tuple[Forest, ...]:
     """Differences on slices, the lowest first, one forest for each unit."""
     found = [e for e in comparison.contrasts if e.population != ALL and e.result.difference]
     found.sort(key=lambda entry: entry.result.difference.low if entry.result.difference else 0.0)
     scales = dict.fromkeys(text.scale(entry.metric) for entry in found)
     return tuple(
-        _forest(comparison, [e for e in found if text.scale(e.metric) == scale], scale, where=" on slices")
+        _forest(comparison, [e for e in found if text.scale(e.metric) == scale], scale, words, words.on_slices)
         for scale in scales
     )
 
 
-def _forest(comparison: Comparison, entries: list[Contrast], scale: float, where: str = "") -> Forest:
+def _forest(
+    comparison: Comparison, entries: list[Contrast], scale: float, words: ForestWords, where: str = ""
+) -> Forest:
+    minus = words.minus.format(candidate=comparison.candidate)
     metrics = {entry.metric for entry in entries}
     alone = metrics.pop() if len(metrics) == 1 else None
     return Forest(
-        title=f"{text.metric_label(alone) + where + ', ' if alone else ''}{comparison.candidate} minus baseline",
-        unit="points of 100" if scale == 100 else "in units of the metric",
+        title=f"{text.metric_label(alone) + where + ', ' if alone else ''}{minus}",
+        unit=words.points if scale == 100 else words.own_unit,
         rows=tuple(
-            _row(entry, scale, named=alone is None, groups=comparison.groups if entry.population == ALL else None)
+            _row(entry, scale, words, named=alone is None, groups=None if where else comparison.groups)
             for entry in entries[:MOST_ROWS]
         ),
         omitted=max(0, len(entries) - MOST_ROWS),
     )
 
 
-def _row(entry: Contrast, scale: float, *, named: bool, groups: int | None) -> ForestRow:
+def _row(entry: Contrast, scale: float, words: ForestWords, *, named: bool, groups: int | None) -> ForestRow:
     found = entry.result.difference
     parts = ["" if entry.population == ALL else entry.population, text.metric_label(entry.metric) if named else ""]
     return ForestRow(
-        label=", ".join([*(part for part in parts if part), f"against {entry.baseline}"]),
+        label=", ".join([*(part for part in parts if part), words.against.format(baseline=entry.baseline)]),
         estimate=found.value * scale if found else None,
         low=found.low * scale if found else None,
         high=found.high * scale if found else None,
         margin=-entry.result.margin * scale,
         verdict=entry.result.answer.value,
         shown=text.difference(entry.result, entry.metric),
-        note=text.examples(found.examples, groups) if found else "",
+        note=words.drawn_from(found.examples, groups) if found else "",
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 from rsa_ops.core.estimate import Answer
-from rsa_ops.reporting.forest import Forest, ForestRow, decided, harmful, plain, signed
+from rsa_ops.reporting.forest import ENGLISH, Forest, ForestRow, ForestWords, decided, harmful, plain, signed
 
 _INK, _QUIET, _RULE, _ALARM, _ACCENT, _OPEN = "#1c2733", "#55626f", "#dde3e9", "#a3271e", "#1f5fa8", "#7a4f00"
 _BEYOND = "#f3e4e1"
@@ -22,23 +22,23 @@ _LABEL = 70
 """Percent of the width that a label has beside the verdict; what is longer is cut off, and whole in the table."""
 
 
-def forest_svg(forest: Forest, name: str) -> str:
+def forest_svg(forest: Forest, name: str, words: ForestWords = ENGLISH) -> str:
     """The plot as one `<svg>` element. `name` tells its ids from those of other figures on the page.
 
     All text is escaped; the same forest gives the same letters.
     """
     bottom = _TOP + _ROW * len(forest.rows)
     title = escape(plain(f"{forest.title}, {forest.unit}"), quote=False)
-    told = escape(plain(" ".join(_sentence(row) for row in forest.rows)), quote=False)
+    told = escape(plain(" ".join(_sentence(row, words) for row in forest.rows)), quote=False)
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{bottom + _BOTTOM}" role="img" '
         f'aria-labelledby="{name}-title {name}-desc" font-family="{_FONT}" font-size="13">'
     )
     parts = [opening, f'<title id="{name}-title">{title}</title>', f'<desc id="{name}-desc">{told}</desc>']
-    parts.append(_margin_label(forest))
+    parts.append(_margin_label(forest, words))
     for index, row in enumerate(forest.rows):
-        parts += _row(row, forest, _TOP + _ROW * index)
-    return "\n".join([*parts, *_axis(forest, bottom), "</svg>"])
+        parts += _row(row, forest, _TOP + _ROW * index, words)
+    return "\n".join([*parts, *_axis(forest, bottom, words), "</svg>"])
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ def _words(words: str, x: float, y: float, colour: str, *, anchor: str = "start"
 _BOLD, _SMALL = ' font-weight="600"', ' font-size="12"'
 
 
-def _row(row: ForestRow, forest: Forest, top: int) -> list[str]:
+def _row(row: ForestRow, forest: Forest, top: int, words: ForestWords) -> list[str]:
     colour, middle = _colour(row.verdict), top + 36
     zero, margin = _across(0.0, forest), _across(row.margin, forest)
     beyond, width = (0.0, margin) if row.margin < 0 else (margin, 100 - margin)
-    own_margin = "" if forest.common_margin is not None else f"margin {signed(row.margin)}"
+    own_margin = "" if forest.common_margin is not None else f"{words.margin} {signed(row.margin)}"
     return [
         _line((0, 100), (top, top), _Pen(_RULE)),
         f'<rect x="{beyond:.3f}%" width="{width:.3f}%" y="{middle - 11}" height="22" fill="{_BEYOND}"/>',
@@ -78,7 +78,7 @@ def _row(row: ForestRow, forest: Forest, top: int) -> list[str]:
         _line((margin, margin), (middle - 13, middle + 13), _Pen(_ALARM, 2.5, "4 3")),
         *_interval(row, forest, middle, colour),
         f'<svg y="{top}" width="{_LABEL}%" height="25">{_words(row.label, 0, 18, _INK, style=_BOLD)}</svg>',
-        _words(row.verdict, 100, top + 18, colour, anchor="end", style=_BOLD),
+        _words(words.verdict(row), 100, top + 18, colour, anchor="end", style=_BOLD),
         _words(" · ".join(n for n in (row.shown, own_margin, row.note) if n), 0, top + 62, _QUIET, style=_SMALL),
     ]
 
@@ -98,20 +98,20 @@ def _interval(row: ForestRow, forest: Forest, y: int, colour: str) -> list[str]:
     ]
 
 
-def _margin_label(forest: Forest) -> str:
+def _margin_label(forest: Forest, words: ForestWords) -> str:
     if forest.common_margin is None:
-        return _words("dashed: the margin of each row", 0, 20, _ALARM, style=_SMALL)
-    words, x = f"margin {signed(forest.common_margin)}", _across(forest.common_margin, forest)
-    return _words(words, x, 20, _ALARM, anchor=_anchor(x), style=_SMALL)
+        return _words(words.margins, 0, 20, _ALARM, style=_SMALL)
+    label, x = f"{words.margin} {signed(forest.common_margin)}", _across(forest.common_margin, forest)
+    return _words(label, x, 20, _ALARM, anchor=_anchor(x), style=_SMALL)
 
 
-def _axis(forest: Forest, top: int) -> list[str]:
+def _axis(forest: Forest, top: int, words: ForestWords) -> list[str]:
     parts = [_line((0, 100), (top, top), _Pen(_QUIET))]
     for value in _ticks(*forest.span):
         x = _across(value, forest)
         parts.append(_line((x, x), (top, top + 5), _Pen(_QUIET)))
         parts.append(_words(signed(value), x, top + 19, _QUIET, anchor=_anchor(x), style=_SMALL))
-    more = f"; {forest.omitted} more in the table" if forest.omitted else ""
+    more = f"; {words.more.format(count=forest.omitted)}" if forest.omitted else ""
     return [*parts, _words(f"{forest.unit}{more}", 50, top + 39, _QUIET, anchor="middle")]
 
 
@@ -139,5 +139,6 @@ def _colour(verdict: str) -> str:
     return _ACCENT if decided(verdict) else _OPEN
 
 
-def _sentence(row: ForestRow) -> str:
-    return f"{row.label}: {row.shown or 'no estimate'}, margin {signed(row.margin)}, {row.verdict}."
+def _sentence(row: ForestRow, words: ForestWords) -> str:
+    margin = f"{words.margin} {signed(row.margin)}"
+    return f"{row.label}: {row.shown or words.none}, {margin}, {words.verdict(row)}."
