@@ -109,7 +109,7 @@ def effects(case: BusinessCase, words: DecisionWords) -> Rows:
     sure = case.simulation
     return (
         (words.saving, str(case.saving), words.interval.format(low=sure.saving_p10, high=sure.saving_p90)),
-        (words.npv, str(case.npv), words.npv_note.format(chance=f"{sure.probability_npv_positive:.0%}")),
+        (words.npv, str(case.npv), words.npv_note.format(chance=text.share(sure.probability_npv_positive))),
         (words.investment, str(case.investment), ""),
         (words.payback, _months(case.payback, words), _payback_note(sure, words)),
         (words.roi, _figure(case.roi, percent=True), ""),
@@ -162,7 +162,7 @@ def risks(comparison: Comparison, case: BusinessCase, words: DecisionWords) -> t
     """The priced risk, the largest drop on a slice, and what stands against both."""
     priced = sum((line.amount.amount for line in case.lines if line.category == "risk"), Decimal(0))
     amount = Money(amount=priced, currency=case.currency)
-    found = [words.harm.format(chance=f"{case.harm.probability:.1%}", amount=amount)]
+    found = [words.harm.format(chance=text.share(case.harm.probability), amount=amount)]
     drops = [drop for drop in comparison.drops if drop.arm == case.candidate and drop.difference is not None]
     for drop in drops:
         shown = f"{(drop.difference or 0.0) * text.scale(comparison.primary_metric):+.1f}"
