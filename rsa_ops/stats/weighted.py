@@ -15,6 +15,8 @@ from rsa_ops.stats.inputs import Scores
 def weighted_mean(scores: ArrayLike) -> ArmMetric:
     """The mean of `scores` [seeds, examples]; with it the bootstrap must agree with `noninferiority`.
 
+    Weighted by sum(w y) / sum(w), the ratio form of Hajek 1971 ("Comment on an essay by D. Basu").
+
     Raises:
         IntegrityError: a score is NaN or infinite.
         UsageError: no table of numbers.
@@ -60,6 +62,9 @@ def macro_f1(labels: ArrayLike, predictions: ArrayLike, n_classes: int) -> ArmMe
 
 def from_sums(statistics: ArrayLike, finish: Callable[[Scores], float]) -> ArmMetric:
     """A corpus metric: `finish` of the statistics summed over the examples (corpus BLEU, chrF, F1 of spans).
+
+    The sums are drawn again with the examples, as Koehn 2004 (Statistical significance tests for machine translation
+    evaluation, EMNLP, section 3) does for BLEU.
 
     Args:
         statistics: counts [seeds, examples, statistics].
