@@ -63,8 +63,8 @@ def macro_f1(labels: ArrayLike, predictions: ArrayLike, n_classes: int) -> ArmMe
 def from_sums(statistics: ArrayLike, finish: Callable[[Scores], float]) -> ArmMetric:
     """A corpus metric: `finish` of the statistics summed over the examples (corpus BLEU, chrF, F1 of spans).
 
-    The sums are drawn again with the examples, as Koehn 2004 (Statistical significance tests for machine translation
-    evaluation, EMNLP, section 3) does for BLEU.
+    The sums are drawn again with the examples, as Koehn 2004 (Statistical significance tests for machine
+    translation evaluation, EMNLP, section 3) does for BLEU.
 
     Args:
         statistics: counts [seeds, examples, statistics].
