@@ -212,6 +212,22 @@ def test_a_stale_book_is_said_to_be_stale() -> None:
     assert any("is stale" in words for words in found.warnings)
 
 
+def test_a_run_that_needed_more_trainings_than_the_scenario_pays_for_says_so() -> None:
+    tried = world(*(cell(arm, 1, attempts=count) for arm, count in (("rsa", 3), ("full", 5))))
+    assert (
+        "this run began 4.0 trainings for each that it kept, the scenario pays for 3" in case(seen=tried).warnings
+    )
+    assert not any("this run began" in words for words in case().warnings)
+
+
+def test_how_far_the_energy_may_be_off_is_said_with_what_is_not_known() -> None:
+    guess = Energy(energy_kwh=1.0, source="estimate from processor power", relative_uncertainty=0.5)
+    count = Energy(energy_kwh=1.0, source="nvml counter", relative_uncertainty=0.05)
+    for energy, words in ((guess, "may be off by 50%"), (count, "better than 5%")):
+        seen = world(cell("rsa", 1, energy=energy), cell("full", 1, energy=energy))
+        assert any(words in sentence for sentence in case(seen=seen).unknowns)
+
+
 def assumed(name: str, value: str, low: str, high: str) -> str:
     return f'{name}: {{value: "{value}", low: "{low}", high: "{high}", basis: assumed, source: x}}'
 
