@@ -317,13 +317,25 @@ def _shares(lines: Sequence[CaseLine]) -> Shares:
 def _warnings(book: PriceBook, prices: Prices, config: CostConfig, today: date) -> tuple[str, ...]:
     """What a reader must know about the prices: stale ones, an assumed rate, energy on top of a rented machine."""
     used = {price.source for price in vars(prices).values() if price is not None}
-    found = list(book.stale(today, config.stale_after_days, lambda line: _is_used(line.key, used)))
+    found = list(book.stale(today, config.stale_after_days, lambda key: _is_used(key, used)))
     abroad = any("exchange_rate_factor" in price.factors for price in vars(prices).values() if price is not None)
     if abroad and book.fx is not None and book.fx.basis is Basis.ASSUMED:
         found.append(f"the rate of {book.fx.jpy_per_usd} JPY per USD is assumed, not quoted")
+    found += _energy_twice_or_never(book, prices)
     if prices.energy is not None:
         found.append("energy is priced on top of the machine: right only if the machine's price excludes it")
     return tuple(found)
+
+
+def _energy_twice_or_never(book: PriceBook, prices: Prices) -> Iterator[str]:
+    """An owned machine has its electricity in its hour, or the scenario prices it, and not both."""
+    for machine in book.owned:
+        if not _is_used(machine.key, {price.source for price in (prices.machine, prices.serving)}):
+            continue
+        if machine.watts and prices.energy is not None:
+            yield f"`{machine.key}` has its electricity in its hour, and the scenario prices the energy again"
+        if not machine.watts and prices.energy is None:
+            yield f"`{machine.key}` has no electricity in its hour, and the scenario prices none"
 
 
 def _more_tries(measured: Measured, scenario: Scenario) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from rsa_ops.core.business_case import BusinessCase
 from rsa_ops.core.costs import Basis
 from rsa_ops.core.measurements import Energy
-from rsa_ops.costs import CostConfig, default_book
+from rsa_ops.costs import CostConfig, default_book, load_book
 from rsa_ops.costs.case import Measured, business_case, net_present_value, portfolio
 from rsa_ops.costs.scenario import EMBEDDED, Inputs, load_scenario
 from rsa_ops.errors import ConfigError, MissingError, UsageError
@@ -210,6 +211,28 @@ def test_a_stale_book_is_said_to_be_stale() -> None:
     scenario = load_scenario("pilot").model_copy(update={"draws": 100})
     found = business_case(world(), default_book(), CostConfig(), scenario, date(2028, 1, 1))
     assert any("is stale" in words for words in found.warnings)
+
+
+def test_an_owned_machine_that_serves_has_its_electricity_once(tmp_path: Path) -> None:
+    path = tmp_path / "ours.yaml"
+    text = """
+    id: ours
+    date: 2026-10-01
+    owned:
+      - {key: our-server-hour, unit: machine-hour, price: "1000000", life_years: "5", hours_per_year: "2000",
+         watts: "WATTS", currency: JPY, basis: quoted, source: invoice 12, as_of: 2026-10-01}
+    """
+    energy = Energy(energy_kwh=0.5, source="rapl counter")
+    seen = world(cell("rsa", 1, energy=energy), cell("full", 1, energy=energy))
+    for watts, priced, words in (("200", True, "prices the energy again"), ("0", False, "prices none")):
+        path.write_text(text.replace("WATTS", watts), encoding="utf-8")
+        changes = {"serving_line": "our-server-hour", "draws": 100}
+        for include in (priced, not priced):
+            scenario = load_scenario("pilot").model_copy(update={**changes, "include_energy": include})
+            found = business_case(seen, load_book(path), CostConfig(), scenario, TODAY)
+            assert any(words in warning for warning in found.warnings) is (include == priced)
+            serving = next(line for line in found.lines if line.category == "serving")
+            assert serving.unit_price.amount == (Decimal("106.2") if watts == "200" else 100)
 
 
 def test_a_run_that_needed_more_trainings_than_the_scenario_pays_for_says_so() -> None:
