@@ -79,7 +79,7 @@ class OwnedMachine(Value):
     """A machine that you own, as a price of its hour: straight-line depreciation, and the electricity it draws.
 
     `unit`: machine-hour, or gpu-hour where it has one GPU. `price`, `salvage`: paid for it, and its worth after
-    `life_years`. `hours_per_year`: hours in which it works, which carry the depreciation. `watts`: mean draw in them;
+    `life_years`. `hours_per_year`: hours in which it works, which carry the depreciation. `watts`: mean draw then;
     times `pue` it is paid at the book's `electricity-kwh`. With 0 watts no electricity is in the price.
     """
 
@@ -122,11 +122,15 @@ class PriceBook(Record):
 
     @model_validator(mode="after")
     def _keys_stand_once(self) -> Self:
-        keys = [entry.key for entry in (*self.lines, *self.owned)]
+        keys = [entry.key for entry in self.entries()]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise ValueError(f"the price of {', '.join(twice)} stands twice")
         return self
+
+    def entries(self) -> tuple[PriceLine | OwnedMachine, ...]:
+        """Everything that has a price: lines, then owned machines."""
+        return (*self.lines, *self.owned)
 
     def line(self, key: str, needed_for: str) -> PriceLine:
         """The price called `key`.
@@ -139,7 +143,7 @@ class PriceBook(Record):
         if machine is not None:
             return self._hour_of(machine)
         if found is None:
-            known = ", ".join(entry.key for entry in (*self.lines, *self.owned))
+            known = ", ".join(entry.key for entry in self.entries())
             raise MissingError(
                 f"price book {self.id} has no price `{key}`, which {needed_for} needs",
                 hint=f"Add a line with `key: {key}` to the YAML that `cost.price_book` names. It has: {known}.",
@@ -165,7 +169,7 @@ class PriceBook(Record):
         age = (today - calendar_day.fromisoformat(self.date)).days
         if age > days:
             yield f"price book {self.id} is stale: {age} days old, more than {days}"
-        for line in (*self.lines, *self.owned):
+        for line in self.entries():
             old = (today - calendar_day.fromisoformat(line.as_of)).days
             if used(line.key) and old > days:
                 yield f"price `{line.key}` is stale: of {line.as_of}, {old} days old"
@@ -229,7 +233,7 @@ def load_book(path: Path | None) -> PriceBook:
 
 def overridden(book: PriceBook, own: PriceBook) -> PriceBook:
     """`book` with the lines, rate and currency of `own` in their place; as old as the older of the two."""
-    mine = {entry.key for entry in (*own.lines, *own.owned)}
+    mine = {entry.key for entry in own.entries()}
     mine_factors = {factor.key for factor in own.factors}
     kept = tuple(line for line in book.lines if line.key not in mine)
     return PriceBook(

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rsa_ops.core.business_case import BusinessCase
+from rsa_ops.core.business_case import CATEGORIES, BusinessCase, CaseLine
 from rsa_ops.core.costs import Basis
 from rsa_ops.core.measurements import Energy
+from rsa_ops.core.money import Money
 from rsa_ops.costs import CostConfig, default_book, load_book
-from rsa_ops.costs.case import Measured, business_case, net_present_value, portfolio
+from rsa_ops.costs.case import Measured, arm_case, business_case, net_present_value, portfolio
 from rsa_ops.costs.scenario import EMBEDDED, Inputs, load_scenario
 from rsa_ops.errors import ConfigError, MissingError, UsageError
+from rsa_ops.reporting.focus import monthly_amounts
 
 from ...worlds import comparison, world
 from ...worlds import measured as cell
@@ -66,6 +68,45 @@ def test_rounded_lines_add_up_to_every_total_in_every_currency(
     assert found.saving.amount == found.arm("full").total.amount - found.arm("rsa").total.amount
     # month by month the same money, up to half a unit for each line
     assert abs(sum(found.cash_flows) - found.saving.amount) <= step / 2 * len(found.lines) + Decimal("0.001")
+
+
+@st.composite
+def drawn_lines(draw: st.DrawFn) -> list[CaseLine]:
+    """Lines of two arms over a year, in one currency, of any quantity and price that a case can hold."""
+    currency = draw(st.sampled_from(["JPY", "USD"]))
+    lines = []
+    for _ in range(draw(st.integers(1, 30))):
+        first, last = sorted((draw(st.integers(0, 12)), draw(st.integers(0, 12))))
+        price = Money(amount=draw(st.decimals(0, 10**6, places=6)), currency=currency)
+        quantity = draw(st.decimals(0, 10**6, places=9))
+        line = CaseLine(
+            arm=draw(st.sampled_from(["rsa", "full"])),
+            category=draw(st.sampled_from(CATEGORIES)),
+            description="",
+            quantity=quantity,
+            unit="hour",
+            quantity_basis=Basis.ASSUMED,
+            unit_price=price,
+            price_basis=Basis.ASSUMED,
+            first=first,
+            last=last,
+            amount=price.times(quantity * (last - first + 1)).rounded(),
+            source="",
+        )
+        lines.append(line)
+    return lines
+
+
+@given(drawn_lines())
+def test_whatever_the_lines_are_they_add_up_to_the_total_and_so_do_their_months(lines: list[CaseLine]) -> None:
+    currency = lines[0].amount.currency
+    for arm in ("rsa", "full"):
+        found = arm_case(arm, lines, currency)
+        own = [line for line in lines if line.arm == arm]
+        assert found.total.amount == sum(line.amount.amount for line in own)
+        assert found.total.amount == sum(entry.amount.amount for entry in found.categories)
+        assert found.total == found.total.rounded()  # nothing smaller than a yen or a cent is left
+        assert found.total.amount == sum(amount for line in own for amount in monthly_amounts(line))
 
 
 @pytest.mark.parametrize("named", EMBEDDED)

@@ -110,11 +110,9 @@ def test_without_watts_there_is_no_electricity_in_the_hour(tmp_path: Path) -> No
 
 
 def test_an_own_price_of_electricity_changes_the_hour_and_an_assumed_one_its_basis(tmp_path: Path) -> None:
-    dearer = (
-        "owned:",
-        'lines: [{key: electricity-kwh, unit: kWh, price: "0.2", currency: USD, basis: assumed, source: x, '
-         "as_of: 2026-10-01}]\nowned:",
-    )
+    own = OWN.partition("lines:\n")[2].replace("cpu-core-hour, unit: core-hour", "electricity-kwh, unit: kWh")
+    own = own.replace('"4.2", currency: JPY, basis: quoted', '"0.2", currency: USD, basis: assumed')
+    dearer = ("owned:", f"lines:\n{own}owned:")
     line = with_machine(tmp_path, dearer).line("our-server-hour", "a test")
     assert line.price == Decimal("109.300000")  # 0.2 USD x 155 = 31 JPY
     assert line.basis is Basis.ASSUMED
@@ -135,11 +133,8 @@ def test_a_machine_that_cannot_be_is_refused(change: tuple[str, str], problem: s
 
 
 def test_a_key_is_a_line_or_a_machine_and_not_both(tmp_path: Path) -> None:
-    both = (
-        "owned:",
-        'lines: [{key: our-server-hour, unit: machine-hour, price: "1", currency: JPY, basis: quoted, source: x, '
-         "as_of: 2026-10-01}]\nowned:",
-    )
+    own = OWN.partition("lines:\n")[2].replace("cpu-core-hour", "our-server-hour")
+    both = ("owned:", f"lines:\n{own}owned:")
     with pytest.raises(ConfigError, match="stands twice"):
         with_machine(tmp_path, both)
 
