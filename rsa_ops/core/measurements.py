@@ -14,15 +14,30 @@ EnergySource = Literal["nvml counter", "rapl counter", "estimate from processor 
 
 
 class Energy(Value):
-    """Energy of the training window. `energy_kwh` is None when nothing could measure or estimate it."""
+    """Energy of the training window. `energy_kwh` is None when nothing could measure or estimate it.
+
+    `relative_uncertainty`: how far the figure may be off, as a share of it (0.05 is 5 % either way); None where
+    nobody says, as in records of before.
+    """
 
     energy_kwh: float | None
     source: EnergySource
     note: str = ""
+    relative_uncertainty: float | None = None
+
+
+def kilowatt_hours(watts: float, seconds: float) -> float:
+    """Energy of a constant power over a time. An estimate wherever the power is a rated one and not measured."""
+    return watts * seconds / 3.6e6
 
 
 class Measurements(Record):
-    """One trained cell, measured. Times cover selection and training, not loading or evaluation."""
+    """One trained cell, measured. Times cover selection and training, not loading or evaluation.
+
+    `attempts`: trainings of this cell that were begun, this one too. `failed_seconds`: wall seconds of the others,
+    from their beginning to their last sign of life, loading included; None where nobody kept them, as in records of
+    before.
+    """
 
     schema_: Literal["rsa_ops/measurements/v1"] = Field(default="rsa_ops/measurements/v1", alias="schema")
 
@@ -52,6 +67,7 @@ class Measurements(Record):
     effort: str
     final_loss: float
     attempts: int = 1
+    failed_seconds: float | None = None
 
     @property
     def trainable_share(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -95,7 +95,7 @@ def business_case(
         breakeven_requests=breakeven_requests(model, values),
         breakeven_variants=breakeven_variants(model, values),
         shares=_shares(lines),
-        warnings=_warnings(book, model.prices, config, today),
+        warnings=(*_warnings(book, model.prices, config, today), *_more_tries(measured, scenario)),
         unknowns=_unknowns(measured, scenario),
         investment=Money(amount=invested, currency=scenario.currency),
         roi=_roi(sum(months, Decimal(0)), invested),
@@ -317,13 +317,33 @@ def _shares(lines: Sequence[CaseLine]) -> Shares:
 def _warnings(book: PriceBook, prices: Prices, config: CostConfig, today: date) -> tuple[str, ...]:
     """What a reader must know about the prices: stale ones, an assumed rate, energy on top of a rented machine."""
     used = {price.source for price in vars(prices).values() if price is not None}
-    found = list(book.stale(today, config.stale_after_days, lambda line: _is_used(line.key, used)))
+    found = list(book.stale(today, config.stale_after_days, lambda key: _is_used(key, used)))
     abroad = any("exchange_rate_factor" in price.factors for price in vars(prices).values() if price is not None)
     if abroad and book.fx is not None and book.fx.basis is Basis.ASSUMED:
         found.append(f"the rate of {book.fx.jpy_per_usd} JPY per USD is assumed, not quoted")
+    found += _energy_twice_or_never(book, prices)
     if prices.energy is not None:
         found.append("energy is priced on top of the machine: right only if the machine's price excludes it")
     return tuple(found)
+
+
+def _energy_twice_or_never(book: PriceBook, prices: Prices) -> Iterator[str]:
+    """An owned machine has its electricity in its hour, or the scenario prices it, and not both."""
+    for machine in book.owned:
+        if not _is_used(machine.key, {price.source for price in (prices.machine, prices.serving)}):
+            continue
+        if machine.watts and prices.energy is not None:
+            yield f"`{machine.key}` has its electricity in its hour, and the scenario prices the energy again"
+        if not machine.watts and prices.energy is None:
+            yield f"`{machine.key}` has no electricity in its hour, and the scenario prices none"
+
+
+def _more_tries(measured: Measured, scenario: Scenario) -> Iterator[str]:
+    """A word where this very run needed more trainings for one that is kept than the scenario assumes."""
+    begun = Decimal(sum(cell.attempts for cell in measured.cells)) / len(measured.cells)
+    assumed = scenario.inputs.tries_per_training.value
+    if begun > assumed:
+        yield f"this run began {begun:.1f} trainings for each that it kept, the scenario pays for {assumed}"
 
 
 def _is_used(key: str, sources: set[str]) -> bool:
@@ -337,14 +357,23 @@ def _unknowns(measured: Measured, scenario: Scenario) -> tuple[str, ...]:
         "taxes, discounts and commitments of your contracts, unless your price book has them",
         "what a better answer is worth: only harm is priced, never a gain in quality",
     ]
-    estimated = {c.energy.source for c in measured.cells if not c.energy.source.endswith("counter")}
-    if estimated:
-        found.append("the energy of the trainings: no counter could be read, so the carbon figure is an estimate")
+    found += _energy_doubt(measured.cells)
     assumed = sum(entry.basis is Basis.ASSUMED for _, entry in scenario.inputs.each())
     found.append(
         f"{assumed} of {len(scenario.used())} inputs of the scenario are assumed; replace them by your own"
     )
     return tuple(found)
+
+
+def _energy_doubt(cells: Sequence[Measurements]) -> Iterator[str]:
+    widths = [cell.energy.relative_uncertainty for cell in cells]
+    known = max((width for width in widths if width is not None), default=None)
+    off = "" if known is None else f"; it may be off by {known:.0%} either way"
+    if any(not cell.energy.source.endswith("counter") for cell in cells):
+        what = "no counter could be read, so the carbon figure is an estimate"
+        yield f"the energy of the trainings: {what}{off}"
+    elif known is not None:
+        yield f"the energy of the trainings to better than {known:.0%}, by the meter's own accuracy"
 
 
 def net_present_value(case: BusinessCase) -> Decimal:

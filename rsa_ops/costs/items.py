@@ -54,12 +54,17 @@ def _training(till: Till, cell: Measurements) -> Priced:
 
 
 def _failed(till: Till, cell: Measurements) -> Priced:
-    """Only the attempt that ended well was timed; each of the others is assumed to have been as long."""
+    """What failed or was repeated, by its own seconds; where they were not kept, as long as the one that worked."""
     if cell.attempts < 1:
         raise UsageError(f"{cell.cell.name}: {cell.attempts} attempts cannot have trained it")
     line = compute_line(till.book, till.config, cell)
-    hours = billed_hours(line, cell.wall_seconds, cell) * (cell.attempts - 1)
-    text = f"seed {cell.cell.seed}: {cell.attempts - 1} failed, each taken as long as the one that worked"
+    others = cell.attempts - 1
+    if cell.failed_seconds is not None:
+        text = f"seed {cell.cell.seed}: {others} failed or repeated, {cell.failed_seconds:.1f} s in all"
+        hours = billed_hours(line, cell.failed_seconds, cell)
+        return till.item(cell.cell.arm, "failed attempts", text, line, hours, Basis.MEASURED)
+    hours = billed_hours(line, cell.wall_seconds, cell) * others
+    text = f"seed {cell.cell.seed}: {others} failed, each taken as long as the one that worked"
     return till.item(cell.cell.arm, "failed attempts", text, line, hours, Basis.ASSUMED)
 
 

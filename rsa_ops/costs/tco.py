@@ -97,7 +97,7 @@ def _measured_share(items: list[LineItem]) -> float:
 def _warnings(book: PriceBook, priced: list[Priced], config: CostConfig, today: date) -> tuple[str, ...]:
     """What a reader must know about the prices that were used: a stale book, stale lines, an assumed rate."""
     used = {entry.line.key for entry in priced}
-    found = list(book.stale(today, config.stale_after_days, lambda line: line.key in used))
+    found = list(book.stale(today, config.stale_after_days, lambda key: key in used))
     foreign = any(line.key in used and line.currency != config.currency for line in book.lines)
     if foreign and book.fx is not None and book.fx.basis is Basis.ASSUMED:
         found.append(f"the rate of {book.fx.jpy_per_usd} JPY per USD is assumed, not quoted")

@@ -13,8 +13,8 @@ from rsa_ops.costs.config import CostConfig
 from rsa_ops.costs.pricebook import PriceBook, load_book
 from rsa_ops.costs.scenario import Scenario, load_scenario
 from rsa_ops.errors import MissingError, UsageError
-from rsa_ops.files import read_record, write_text
-from rsa_ops.reporting.focus import focus_csv
+from rsa_ops.files import read_record, write_bytes, write_text
+from rsa_ops.reporting.focus import focus_csv, focus_parquet
 from rsa_ops.reporting.inputs import ReportInputs
 from rsa_ops.stages.report import read_results
 from rsa_ops.stages.validate import RUN_RECORD
@@ -64,15 +64,6 @@ def write_focus(case: BusinessCase, results: Path, target: Path) -> None:
     if target.suffix == ".csv":
         write_text(target, focus_csv(case, start))
     elif target.suffix == ".parquet":
-        _write_parquet(focus_csv(case, start), target)
+        write_bytes(target, focus_parquet(case, start))
     else:
         raise UsageError(f"{target}: FOCUS data is written as .csv or .parquet", hint="Name the file so.")
-
-
-def _write_parquet(text: str, target: Path) -> None:
-    import io
-
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    pyarrow.parquet.write_table(pyarrow.csv.read_csv(io.BytesIO(text.encode("utf-8"))), target)

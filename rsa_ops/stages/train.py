@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rsa_ops.core.cell import Cell
-from rsa_ops.core.digest import Digest
+from rsa_ops.core.digest import Digest, short
 from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.validation import Validation
 from rsa_ops.execution.cached_map import Item, cached_map
@@ -115,7 +115,9 @@ def _item(run: Run, data: Data, base: BaseModel, cell: Cell) -> Item:
         "task": config.task,
         "labels": list(task.labels),
     }
-    return Item("train", cell.name, content_key("train", settings, base.digest, task.data_digest), task)
+    key = content_key("train", settings, base.digest, task.data_digest)
+    marks = run.cells / "tries" / f"{cell.name}-{short(key)}"
+    return Item("train", cell.name, key, replace(task, tries=marks))
 
 
 def _facts(folder: Path) -> RunFacts:

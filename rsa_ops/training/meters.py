@@ -9,11 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from rsa_ops.core.measurements import Energy
+from rsa_ops.core.measurements import Energy, kilowatt_hours
 
 CPU_WATTS_A_CORE = 8.0
 """Fallback power of one busy server core. Cloud processors of 2020-2025 list 180-400 W for 28-96 cores,
 that is 4-8 W a core; the upper end is taken so that the estimate does not flatter. Marked as an estimate."""
+
+NVML_UNCERTAINTY = 0.05
+"""NVIDIA's NVML reference on nvmlDeviceGetPowerUsage: within 5 % of the power drawn. The counter has no figure."""
+
+NVML_SHORT_UNCERTAINTY = 0.75
+SHORT_SECONDS = 30.0
+"""In a window of 5 s the counter and the sampled power of one GPU gave 187 and 327 J (ml-energy/zeus, issue 181):
+75 % apart. Windows below half a minute are said to be as bad as that."""
+
+RAPL_UNCERTAINTY = 0.1
+"""No maker states one. Khan et al. 2018 (RAPL in Action) find that the package counter of Haswell and later follows
+a meter at the plug; a tenth is our own allowance. Memory, board and power supply are not in it."""
+
+ESTIMATE_UNCERTAINTY = 0.5
+"""From 8 W a core down to 4 W, and as far up."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ class Meter:
             cpu_seconds=cpu,
             peak_host_memory_bytes=_peak_host_memory(),
             peak_device_memory_bytes=peak_device,
-            energy=self._counter.read(cpu_seconds=cpu),
+            energy=self._counter.read(cpu_seconds=cpu, wall_seconds=wall),
         )
 
 
@@ -103,19 +118,31 @@ class _EnergyCounter:
         self._start_mj = self._read_nvml()
         self._start_uj = self._read_rapl()
 
-    def read(self, *, cpu_seconds: float) -> Energy:
+    def read(self, *, cpu_seconds: float, wall_seconds: float) -> Energy:
         if self._nvml is not None:
-            kwh = (self._read_nvml() - self._start_mj) / 3.6e9
-            return Energy(energy_kwh=kwh, source="nvml counter", note="GPU board only; the host is not in it")
+            return Energy(
+                energy_kwh=(self._read_nvml() - self._start_mj) / 3.6e9,
+                source="nvml counter",
+                note="GPU board only; the host is not in it",
+                relative_uncertainty=NVML_UNCERTAINTY if wall_seconds >= SHORT_SECONDS else NVML_SHORT_UNCERTAINTY,
+            )
         if self._device == "cuda":
             return Energy(energy_kwh=None, source="not measured", note="this GPU shows no energy counter")
         used = self._read_rapl() - self._start_uj
         if self._rapl and used > 0:
             note = "processor packages, everything that ran on them"
-            return Energy(energy_kwh=used / 3.6e12, source="rapl counter", note=note)
-        kwh = cpu_seconds * CPU_WATTS_A_CORE / 3.6e6
-        note = f"no counter readable here; CPU seconds x {CPU_WATTS_A_CORE:g} W a core (assumed)"
-        return Energy(energy_kwh=kwh, source="estimate from processor power", note=note)
+            return Energy(
+                energy_kwh=used / 3.6e12,
+                source="rapl counter",
+                note=note,
+                relative_uncertainty=RAPL_UNCERTAINTY,
+            )
+        return Energy(
+            energy_kwh=kilowatt_hours(CPU_WATTS_A_CORE, cpu_seconds),
+            source="estimate from processor power",
+            note=f"no counter readable here; CPU seconds x {CPU_WATTS_A_CORE:g} W a core (assumed)",
+            relative_uncertainty=ESTIMATE_UNCERTAINTY,
+        )
 
     def _read_nvml(self) -> int:
         if self._nvml is None:

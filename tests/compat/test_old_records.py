@@ -10,6 +10,7 @@ import pytest
 
 from rsa_ops.config import load_config
 from rsa_ops.core.comparison import Comparison
+from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.record import Record
 from rsa_ops.core.run_record import RunRecord
 from rsa_ops.errors import IntegrityError
@@ -98,3 +99,40 @@ def test_a_record_of_an_older_version_is_refused_with_what_to_do(kind: type[Reco
         kind.from_json(f'{{"schema": "{old}"}}', "old.json")
     assert kind.schema_name() in caught.value.message
     assert "Make it again" in caught.value.hint
+
+
+def test_measurements_from_before_tries_and_uncertainty_were_kept_are_read() -> None:
+    # A measurements.json of commit 8895e6c, with its artifact and data digests shortened to zeros.
+    zeros = "sha256:" + "0" * 64
+    old = {
+        "schema": "rsa_ops/measurements/v1",
+        "cell": {"arm": "rsa", "seed": 1},
+        "method": "rsa",
+        "base_model": "asset:minilm-l6",
+        "base_digest": zeros,
+        "artifact_digest": zeros,
+        "data_digest": zeros,
+        "device": "CPU, 1 thread",
+        "workers": 2,
+        "threads": 1,
+        "wall_seconds": 41.1,
+        "cpu_seconds": 40.9,
+        "selection_seconds": 1.0,
+        "peak_host_memory_bytes": 781_000_000,
+        "peak_device_memory_bytes": None,
+        "energy": {"energy_kwh": 9.1e-05, "source": "estimate from processor power", "note": "assumed"},
+        "trainable_parameters": 341_000,
+        "total_parameters": 22_700_000,
+        "artifact_bytes": 1_370_000,
+        "tokens": 200_000,
+        "examples": 2400,
+        "steps": 300,
+        "epochs": 1.0,
+        "learning_rate": 0.003,
+        "effort": "none",
+        "final_loss": 0.9,
+        "attempts": 1,
+    }
+    found = Measurements.from_json(json.dumps(old), "measurements.json")
+    assert (found.attempts, found.failed_seconds) == (1, None)
+    assert found.energy.relative_uncertainty is None

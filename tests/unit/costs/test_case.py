@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rsa_ops.core.business_case import BusinessCase
+from rsa_ops.core.business_case import CATEGORIES, BusinessCase, CaseLine
 from rsa_ops.core.costs import Basis
 from rsa_ops.core.measurements import Energy
-from rsa_ops.costs import CostConfig, default_book
-from rsa_ops.costs.case import Measured, business_case, net_present_value, portfolio
+from rsa_ops.core.money import Money
+from rsa_ops.costs import CostConfig, default_book, load_book
+from rsa_ops.costs.case import Measured, arm_case, business_case, net_present_value, portfolio
 from rsa_ops.costs.scenario import EMBEDDED, Inputs, load_scenario
 from rsa_ops.errors import ConfigError, MissingError, UsageError
+from rsa_ops.reporting.focus import monthly_amounts
 
 from ...worlds import comparison, world
 from ...worlds import measured as cell
@@ -65,6 +68,45 @@ def test_rounded_lines_add_up_to_every_total_in_every_currency(
     assert found.saving.amount == found.arm("full").total.amount - found.arm("rsa").total.amount
     # month by month the same money, up to half a unit for each line
     assert abs(sum(found.cash_flows) - found.saving.amount) <= step / 2 * len(found.lines) + Decimal("0.001")
+
+
+@st.composite
+def drawn_lines(draw: st.DrawFn) -> list[CaseLine]:
+    """Lines of two arms over a year, in one currency, of any quantity and price that a case can hold."""
+    currency = draw(st.sampled_from(["JPY", "USD"]))
+    lines = []
+    for _ in range(draw(st.integers(1, 30))):
+        first, last = sorted((draw(st.integers(0, 12)), draw(st.integers(0, 12))))
+        price = Money(amount=draw(st.decimals(0, 10**6, places=6)), currency=currency)
+        quantity = draw(st.decimals(0, 10**6, places=9))
+        line = CaseLine(
+            arm=draw(st.sampled_from(["rsa", "full"])),
+            category=draw(st.sampled_from(CATEGORIES)),
+            description="",
+            quantity=quantity,
+            unit="hour",
+            quantity_basis=Basis.ASSUMED,
+            unit_price=price,
+            price_basis=Basis.ASSUMED,
+            first=first,
+            last=last,
+            amount=price.times(quantity * (last - first + 1)).rounded(),
+            source="",
+        )
+        lines.append(line)
+    return lines
+
+
+@given(drawn_lines())
+def test_whatever_the_lines_are_they_add_up_to_the_total_and_so_do_their_months(lines: list[CaseLine]) -> None:
+    currency = lines[0].amount.currency
+    for arm in ("rsa", "full"):
+        found = arm_case(arm, lines, currency)
+        own = [line for line in lines if line.arm == arm]
+        assert found.total.amount == sum(line.amount.amount for line in own)
+        assert found.total.amount == sum(entry.amount.amount for entry in found.categories)
+        assert found.total == found.total.rounded()  # nothing smaller than a yen or a cent is left
+        assert found.total.amount == sum(amount for line in own for amount in monthly_amounts(line))
 
 
 @pytest.mark.parametrize("named", EMBEDDED)
@@ -210,6 +252,44 @@ def test_a_stale_book_is_said_to_be_stale() -> None:
     scenario = load_scenario("pilot").model_copy(update={"draws": 100})
     found = business_case(world(), default_book(), CostConfig(), scenario, date(2028, 1, 1))
     assert any("is stale" in words for words in found.warnings)
+
+
+def test_an_owned_machine_that_serves_has_its_electricity_once(tmp_path: Path) -> None:
+    path = tmp_path / "ours.yaml"
+    text = """
+    id: ours
+    date: 2026-10-01
+    owned:
+      - {key: our-server-hour, unit: machine-hour, price: "1000000", life_years: "5", hours_per_year: "2000",
+         watts: "WATTS", currency: JPY, basis: quoted, source: invoice 12, as_of: 2026-10-01}
+    """
+    energy = Energy(energy_kwh=0.5, source="rapl counter")
+    seen = world(cell("rsa", 1, energy=energy), cell("full", 1, energy=energy))
+    for watts, priced, words in (("200", True, "prices the energy again"), ("0", False, "prices none")):
+        path.write_text(text.replace("WATTS", watts), encoding="utf-8")
+        changes = {"serving_line": "our-server-hour", "draws": 100}
+        for include in (priced, not priced):
+            scenario = load_scenario("pilot").model_copy(update={**changes, "include_energy": include})
+            found = business_case(seen, load_book(path), CostConfig(), scenario, TODAY)
+            assert any(words in warning for warning in found.warnings) is (include == priced)
+            serving = next(line for line in found.lines if line.category == "serving")
+            assert serving.unit_price.amount == (Decimal("106.2") if watts == "200" else 100)
+
+
+def test_a_run_that_needed_more_trainings_than_the_scenario_pays_for_says_so() -> None:
+    tried = world(*(cell(arm, 1, attempts=count) for arm, count in (("rsa", 3), ("full", 5))))
+    assert (
+        "this run began 4.0 trainings for each that it kept, the scenario pays for 3" in case(seen=tried).warnings
+    )
+    assert not any("this run began" in words for words in case().warnings)
+
+
+def test_how_far_the_energy_may_be_off_is_said_with_what_is_not_known() -> None:
+    guess = Energy(energy_kwh=1.0, source="estimate from processor power", relative_uncertainty=0.5)
+    count = Energy(energy_kwh=1.0, source="nvml counter", relative_uncertainty=0.05)
+    for energy, words in ((guess, "may be off by 50%"), (count, "better than 5%")):
+        seen = world(cell("rsa", 1, energy=energy), cell("full", 1, energy=energy))
+        assert any(words in sentence for sentence in case(seen=seen).unknowns)
 
 
 def assumed(name: str, value: str, low: str, high: str) -> str:

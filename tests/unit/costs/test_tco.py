@@ -140,6 +140,15 @@ def test_failed_attempts_cost_as_much_as_the_one_that_worked_and_are_assumed() -
     assert tco.arms[0].per_training.amount == 60
 
 
+def test_failed_attempts_that_were_timed_cost_what_they_took_and_are_measured() -> None:
+    cell = measured(attempts=3).model_copy(update={"failed_seconds": 1800.0})
+    tco = total_cost((cell,), {"rsa": 0.0}, book(CORE, STORE), CostConfig(), TODAY)
+    (failed,) = (entry for entry in tco.items if entry.category == "failed attempts")
+    assert failed.amount.amount == 10  # half an hour x 2 cores x 10
+    assert failed.quantity_basis is Basis.MEASURED
+    assert tco.arms[0].per_training.amount == 30
+
+
 def test_no_retraining_means_no_line() -> None:
     config = CostConfig(trainings_per_year=Decimal(0))
     tco = total_cost((measured(),), {"rsa": 0.0}, book(CORE, STORE), config, TODAY)

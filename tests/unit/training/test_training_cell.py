@@ -59,6 +59,7 @@ def train(encoder: Path, causal: Path, tmp_path: Path) -> Trainer:
             base_digest=more.get("base_digest", resolve_base(str(base)).digest),
             workers=1,
             threads=1,
+            tries=more.get("tries"),
         )
         out = tmp_path / f"{arm}-{seed}-{len(list(tmp_path.iterdir()))}"
         out.mkdir()
@@ -88,6 +89,16 @@ def test_a_cell_writes_an_artifact_that_loads_and_what_it_took(train: Trainer, a
     assert (spec.cell, spec.is_adapter) == (measured.cell, arm != "full")
     ids = torch.tensor([[4, 6, 7, 8]])
     assert torch.isfinite(loaded.model(ids).logits).all()
+
+
+def test_a_cell_that_is_trained_again_counts_the_trainings_before(train: Trainer, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    first, second = (train("lora", tries=marks)[0] for _ in range(2))
+    assert (first.attempts, first.failed_seconds) == (1, 0.0)
+    assert second.attempts == 2
+    assert second.failed_seconds is not None
+    assert 0 < second.failed_seconds < 60
+    assert train("lora")[0].attempts == 1  # without marks nothing is counted
 
 
 @pytest.mark.parametrize("arm", list(ARMS))

@@ -88,7 +88,7 @@ def test_a_counter_of_millijoules_on_the_board_becomes_kilowatt_hours(monkeypatc
     readings = iter([7_000_000_000, 7_000_000_000 + 1_800_000_000])
     monkeypatch.setattr(meters, "_nvml_handle", object)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", lambda handle: next(readings))
-    energy = meters._EnergyCounter("cuda").read(cpu_seconds=99.0)
+    energy = meters._EnergyCounter("cuda").read(cpu_seconds=99.0, wall_seconds=60.0)
     assert energy.energy_kwh == pytest.approx(0.5)
     assert energy.source == "nvml counter"
     assert "host is not in it" in energy.note
@@ -96,7 +96,7 @@ def test_a_counter_of_millijoules_on_the_board_becomes_kilowatt_hours(monkeypatc
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here a GPU shows its counter")
 def test_a_gpu_without_a_counter_has_no_energy_rather_than_that_of_its_host() -> None:
-    energy = meters._EnergyCounter("cuda").read(cpu_seconds=3600.0)
+    energy = meters._EnergyCounter("cuda").read(cpu_seconds=3600.0, wall_seconds=60.0)
     assert (energy.energy_kwh, energy.source) == (None, "not measured")
     assert "counter" in energy.note
 
@@ -114,3 +114,26 @@ def test_nothing_is_read_before_the_block_has_ended() -> None:
     with meter:
         assert meter.usage is None
     assert meter.usage is not None
+
+
+def test_every_figure_of_energy_says_how_far_it_may_be_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(meters, "_rapl_files", list)
+    assert meters._EnergyCounter("cpu").read(cpu_seconds=1.0, wall_seconds=1.0).relative_uncertainty == 0.5
+    counter = tmp_path / "a"
+    counter.write_text("0\n")
+    monkeypatch.setattr(meters, "_rapl_files", lambda: [counter])
+    rapl = meters._EnergyCounter("cpu")
+    counter.write_text("1\n")
+    assert rapl.read(cpu_seconds=1.0, wall_seconds=1.0).relative_uncertainty == 0.1
+
+
+@pytest.mark.parametrize(("seconds", "off"), [(30.0, 0.05), (29.9, 0.75)])
+def test_a_counter_of_the_board_is_trusted_less_in_a_short_window(
+    seconds: float, off: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # ml-energy/zeus issue 181: 187 J by the counter, 327 J by the power, in 5 s: 327 / 187 - 1 = 0.75
+    monkeypatch.setattr(meters, "_nvml_handle", object)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", lambda handle: 1)
+    found = meters._EnergyCounter("cuda").read(cpu_seconds=1.0, wall_seconds=seconds)
+    assert found.relative_uncertainty == off
+    assert round(327 / 187 - 1, 2) == meters.NVML_SHORT_UNCERTAINTY
