@@ -48,7 +48,7 @@ def _verdict(verdict: Verdict, words: Words) -> None:
         dict(
             zip(
                 words.ruling_columns,
-                (rule.rule, rule.required, rule.observed, words.outcomes[rule.outcome.value]),
+                (words.outcomes[rule.outcome.value], rule.rule, rule.required, rule.observed),
                 strict=True,
             )
         )
