@@ -16,6 +16,7 @@ STYLE = """
 }
 .stApp h1 { font-size: 1.75rem; }
 .stApp h3 { font-size: 1.2rem; }
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: #4a5662; opacity: 1; }
 [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
 [data-testid="stMetricValue"], [data-testid="stMetricValue"] * { white-space: normal; overflow: visible; }
 [data-testid="stMetricValue"] { font-variant-numeric: tabular-nums; font-weight: 650; font-size: 1.5rem; }

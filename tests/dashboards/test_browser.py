@@ -72,7 +72,9 @@ def test_nothing_complains_overflows_or_leaves_the_machine(
         _open_sidebar(page)
         page.locator('[data-testid="stSidebarNavLink"]').filter(has_text=title).click()
         page.get_by_role("heading", name=title, exact=True).wait_for()
-        page.wait_for_timeout(300)
+        page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+        page.wait_for_function("!document.querySelector('[data-stale=\"true\"]')")
+        page.wait_for_timeout(500)  # what was stale fades in
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), title
         assert page.locator('[data-testid="stException"]').count() == 0, title
         assert barriers(page) == [], title
