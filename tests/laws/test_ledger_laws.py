@@ -256,7 +256,7 @@ def test_a_history_that_was_written_anew_with_all_keys_is_found_by_any_later_che
 
 
 def again(made: History, number: int) -> list[Row]:
-    """All rows, with another time in entry `number`, chained, bound to their locks and signed anew with all keys."""
+    """All rows, with another time in entry `number`, chained, bound to their locks and signed anew with keys."""
     keys = {key.public.key: key for key in KEYS}
     rows: list[Row] = []
     names: dict[object, object] = {}  # of an entry before -> of the same entry anew
