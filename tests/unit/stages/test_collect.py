@@ -87,8 +87,10 @@ def test_variants_outlive_the_versions_that_were_made_of_them_and_stay_listed(de
     assert len(names(found, "logged model")) == 2  # those that the two versions were made from
     listed = {each.seed: each for each in list_models(str(desk.ledger), desk.uri, 0).variants}
     assert {seed: each.state for seed, each in listed.items()} == {
-        **{1: "retired", 2: "champion"},
-        **{3: "trained", 4: "trained"},
+        1: "retired",
+        2: "champion",
+        3: "trained",
+        4: "trained",
     }
     assert (listed[3].versions, listed[2].versions) == ((), (f"{MODEL}/2",))
 
