@@ -32,7 +32,7 @@ def plugins(folder: Path) -> Path:
 
 
 class GuardedServer:
-    """`store` is the backend's URL; artifacts are proxied into `home`."""
+    """`store` is the backend's URL; artifacts are proxied into `home`. Without an `app` it is a plain server."""
 
     def __init__(
         self,
@@ -53,7 +53,8 @@ class GuardedServer:
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         variables = {**os.environ, **quiet, "PYTHONPATH": paths, "RSA_OPS_LEDGER": ledger, **(environment or {})}
         places = ["--backend-store-uri", store, "--artifacts-destination", str(home / "files")]
-        address = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1", "--app-name", app]
+        address = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        address += ["--app-name", app] if app else []
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *places, *address, *options],

@@ -9,7 +9,7 @@ import typer
 
 from rsa_ops.cli.audit import Reason
 from rsa_ops.cli.output import AsJson, KeyFile, LedgerAddress, print_lines, print_note, print_record
-from rsa_ops.errors import ExitCode, UsageError
+from rsa_ops.errors import ExitCode, IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from rsa_ops.governance.desk import Audited
@@ -191,22 +191,36 @@ def reconcile(
     onward: Annotated[
         bool, typer.Option("--onward", help="Move the alias as was intended, instead of giving the move up.")
     ] = False,
+    put_back: Annotated[
+        bool,
+        typer.Option("--restore", help="Move an alias that was moved outside of rsa_ops back; needs --reason."),
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why it is put back; it stays in the ledger.")] = "",
     ledger: LedgerAddress = None,
     key: KeyFile = None,
     store: StoreUri = None,
     as_json: AsJson = False,
 ) -> int:
-    """End what a crash left open: completed where the alias had moved, abandoned where it had not."""
+    """End what a crash left open: completed where the alias had moved, abandoned where it had not.
+
+    Tells of aliases that were moved outside of rsa_ops (exit 6), and with --restore puts them back.
+    """
     from rsa_ops.governance.promotion import Ended, Reconciliation
-    from rsa_ops.stages.promotion import end_open, opened_desk
+    from rsa_ops.stages.promotion import end_open, opened_desk, restore
 
     with opened_desk(ledger, key) as desk:
         found = end_open(desk, store, model, onward=onward)
-        record = Reconciliation(source=desk.ledger.address, ended=tuple(map(Ended.of, found)))
+        outside = restore(desk, store, model, reason if put_back else None)
+        record = Reconciliation(source=desk.ledger.address, ended=tuple(map(Ended.of, found)), outside=outside)
     if as_json:
         print_record(record)
     else:
-        print_lines(*(map(str, record.ended) if record.ended else ("nothing was open",)))
+        print_lines(*(map(str, (*record.ended, *record.outside)) if found or outside else ("nothing was open",)))
+    if any(each.entry is None for each in outside):
+        raise IntegrityError(
+            "an alias was moved outside of rsa_ops",
+            hint="`rsa-ops audit verify` tells more; `rsa-ops reconcile --restore --reason ...` puts it back.",
+        )
     return int(ExitCode.DONE)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rsa_ops.core.digest import short
 from rsa_ops.core.registry import LiveVersion, RegistryReading
+from rsa_ops.gates.policy import CHAMPION
 from rsa_ops.governance.finding import Fault, Finding, Flaw
 from rsa_ops.governance.order import Named, Order
 from rsa_ops.governance.pointer import subject_of
@@ -17,7 +18,7 @@ def disagreements(order: Order, reading: RegistryReading) -> tuple[Finding, ...]
     `order` is that of a verified ledger; `reading` must have asked for `order.pointers` and `order.named`. A
     finding carries the number of the entry that says how it should be.
     """
-    found = [*_aliases(order, reading), *_versions(order, reading)]
+    found = [*_aliases(order, reading), *_unpromoted(order, reading), *_versions(order, reading)]
     return tuple(sorted(found, key=lambda finding: finding.sequence))
 
 
@@ -32,6 +33,19 @@ def _aliases(order: Order, reading: RegistryReading) -> Iterator[Finding]:
                 f"{alias} of {model} is version {pointer.moved.version} (generation {pointer.moved.generation}), "
                 f"but in the registry it {says}",
             ).at(pointer.sequence)
+
+
+def _unpromoted(order: Order, reading: RegistryReading) -> Iterator[Finding]:
+    """A champion that only papers name: it was judged, perhaps refused, and the ledger never promoted anything."""
+    for (model, version), named in order.named.items():
+        if (model, CHAMPION) in order.pointers or reading.aliases.get((model, CHAMPION)) != version:
+            continue
+        begun = order.promotions.alias(subject_of(model, CHAMPION)).open
+        if begun is None or begun.intent.version != version:
+            yield Fault(
+                Flaw.ALIAS_MOVED,
+                f"{CHAMPION} of {model} names version {version} in the registry; the ledger has promoted none",
+            ).at(named.sequence)
 
 
 def _versions(order: Order, reading: RegistryReading) -> Iterator[Finding]:

@@ -133,12 +133,13 @@ class Intent(Value):
     """`intent` (subject `MODEL@ALIAS`): `alias` is about to move from `before_version` to `version`.
 
     Written before anything moves; open until `applied`, `rollback` or `abandoned` names its hash. A promotion has a
-    plan, a rollback none and a `reason` of its own. `waiver` and `break_glass` are the hashes of the entries that
-    the promotion leans on.
+    plan, a rollback none and a `reason` of its own, and so has a `restore`: it names the version that stands in the
+    ledger anyway, because the registry's alias was moved from outside. `waiver` and `break_glass` are the hashes of
+    the entries that the promotion leans on.
     """
 
     plan: Digest | None
-    action: Literal["promote", "rollback"]
+    action: Literal["promote", "rollback", "restore"]
     model: Name
     alias: Name
     version: Name

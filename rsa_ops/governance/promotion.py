@@ -77,13 +77,35 @@ class Ended(Value):
         return f"{words} {self.ending} (entry {self.entry})"
 
 
+class Outside(Value):
+    """An alias that somebody moved outside of rsa_ops: `version` stands in the ledger, `live` in the registry.
+
+    `entry` says in the ledger that it was put back; None where it was not.
+    """
+
+    model: str
+    alias: str
+    version: str
+    generation: int
+    live: str | None
+    entry: int | None = None
+
+    def __str__(self) -> str:
+        where = "named no version" if self.live is None else f"named version {self.live}"
+        stands = f"version {self.version}, generation {self.generation}"
+        if self.entry is None:
+            return f"{self.alias} of {self.model} {where}; it is {stands} by the ledger"
+        return f"{self.alias}: {self.model} {stands} put back (entry {self.entry}); it {where}"
+
+
 class Reconciliation(Record):
-    """`rsa-ops reconcile --json`: the intents that were open, oldest first."""
+    """`rsa-ops reconcile --json`: the intents that were open, oldest first; the aliases that were moved outside."""
 
     schema_: Literal["rsa_ops/reconciliation/v1"] = Field(default="rsa_ops/reconciliation/v1", alias="schema")
 
     source: str
     ended: tuple[Ended, ...]
+    outside: tuple[Outside, ...] = ()
 
 
 def leaned_on(desk: Audited, plan: Plan) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a crash left open is ended: the live alias is looked at, and the ledger says what it found.
+"""What a crash left open is ended, and an alias that was moved from outside is put back, by what the ledger says.
 
 It happens under the ledger's write lock, as the move itself does, so that it cannot harm a process which is only
 slow: either that one writes first, and nothing is open any more, or it finds its intent ended and moves nothing.
@@ -6,15 +6,16 @@ slow: either that one writes first, and nothing is open any more, or it finds it
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from rsa_ops.core.digest import short
-from rsa_ops.errors import ConflictError, IntegrityError
-from rsa_ops.governance.apply import At, closing_kind, finish, moved_by, nowhere
-from rsa_ops.governance.desk import Desk
+from rsa_ops.errors import ConflictError, IntegrityError, UsageError
+from rsa_ops.governance.apply import At, carry_out, closing_kind, finish, moved_by, nowhere
+from rsa_ops.governance.desk import Audited, Desk
 from rsa_ops.governance.entry import Kind, Sealed
-from rsa_ops.governance.payloads import Abandoned, Intent, payload_as
-from rsa_ops.governance.pointer import LivePointer
+from rsa_ops.governance.payloads import Abandoned, Intent, PointerMoved, payload_as
+from rsa_ops.governance.pointer import LivePointer, subject_of
 
 Ending = Literal["completed", "abandoned", "finished"]
 
@@ -56,6 +57,49 @@ def reconcile(
         return Reconciled("completed", intent, desk.write(closing_kind(intent), subject, payload, deed=still_there))
     given_up = Abandoned(intent=opened.hash, reason=f"reconciled: the alias still names {_version(live)}")
     return Reconciled("abandoned", intent, desk.write(Kind.ABANDONED, subject, given_up, deed=still_there))
+
+
+class Stray(NamedTuple):
+    """An alias that the registry has elsewhere than the ledger; `live` is the version it names there."""
+
+    moved: PointerMoved
+    live: str | None
+
+
+def strays(desk: Audited, pointer: LivePointer) -> Iterator[Stray]:
+    """Every alias that was moved from outside; one with an open intent is none, for that is ended first.
+
+    Raises:
+        MissingError: the registry does not answer.
+    """
+    for (model, alias), place in desk.walk.order.pointers.items():
+        if desk.alias(subject_of(model, alias)).open is None:
+            live = pointer.read(model, alias)
+            if live != place.moved.version:
+                yield Stray(place.moved, live)
+
+
+def put_back(desk: Desk, pointer: LivePointer, stray: Stray, reason: str, at: At = nowhere) -> Sealed:
+    """Move an alias back to where the ledger says that it stands: one more generation, of the same version.
+
+    Raises:
+        UsageError: no reason. ConflictError: the ledger has moved on. RsaOpsError: as `carry_out`.
+    """
+    if not reason.strip():
+        raise UsageError("putting an alias back needs a reason", hint="Give --reason; it stays in the ledger.")
+    moved = stray.moved
+    intent = Intent(
+        plan=None,
+        action="restore",
+        model=moved.model,
+        alias=moved.alias,
+        version=moved.version,
+        digest=moved.digest,
+        generation=moved.generation + 1,
+        before_version=moved.version,
+        reason=reason,
+    )
+    return carry_out(desk, pointer, intent, at)
 
 
 def _third(intent: Intent, live: str | None) -> IntegrityError:

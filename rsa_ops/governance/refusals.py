@@ -184,12 +184,14 @@ def _intent(book: Promotions, word: Word, intent: Intent, moment: Moment) -> Fau
             f"entry {state.open.sequence} is an intent to move {word.subject} that is still open",
             hint=f"Somebody is at it, or was interrupted. {RECONCILE}",
         )
-    if intent.action == "rollback":
-        yield from _at(word, intent, state)
-        yield from _roll_back(state, intent)
-    else:
+    if intent.action == "promote":
         yield from _promote(book, word, intent, moment)
         yield from _at(word, intent, state)
+        return
+    yield from _at(word, intent, state)
+    if (intent.plan, intent.waiver, intent.break_glass) != (None, None, None):
+        yield IntegrityError(f"an intent to {intent.action} has no plan, no waiver and breaks no glass")
+    yield from _restore(state, intent) if intent.action == "restore" else _roll_back(state, intent)
 
 
 def _at(word: Word, intent: Intent, state: AliasState) -> Faults:
@@ -198,11 +200,16 @@ def _at(word: Word, intent: Intent, state: AliasState) -> Faults:
 
 
 def _roll_back(state: AliasState, intent: Intent) -> Faults:
-    if (intent.plan, intent.waiver, intent.break_glass) != (None, None, None):
-        yield IntegrityError("a rollback has no plan, no waiver and breaks no glass")
     if state.named.get(intent.version) != intent.digest:
         yield ConflictError(
             f"version {intent.version} ({short(intent.digest)}) never was {intent.alias}: no way back leads there"
+        )
+
+
+def _restore(state: AliasState, intent: Intent) -> Faults:
+    if (intent.version, intent.digest) != (state.at.version, state.at.digest):
+        yield ConflictError(
+            f"{intent.alias} is {_place(state.at.generation, state.at.version)}; nothing else is put back there"
         )
 
 

@@ -34,7 +34,7 @@ from rsa_ops.stages.report import all_records, optional_record
 from rsa_ops.stages.validate import RUN_RECORD
 from rsa_ops.tracking.registry import Version, by_alias, by_number, registered_name
 from rsa_ops.tracking.runs import fetch_files, find_run
-from rsa_ops.tracking.store import Store, open_store
+from rsa_ops.tracking.store import Store, read_store
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def gate_alone(
     own = tuple(entry for entry in comparison.contrasts if entry.baseline != CHAMPION)
     comparison = comparison.model_copy(update={"contrasts": own})
     if champion is not None:
-        store = open_store(store_uri or record.store, record.pipeline, Path("artifacts"))
+        store = read_store(store_uri or record.store, record.pipeline)
         version = _version(store, registered_name(record.pipeline, ours.base_digest), champion)
         comparison = _with_champion(store, policy, record, comparison, ours, version)
     evidence = Evidence(
@@ -130,7 +130,7 @@ def _results(candidate: str, store_uri: str | None) -> Iterator[Path]:
             f"{candidate} is no folder, and no MLflow store is given to look it up in",
             hint="Give --store, set MLFLOW_TRACKING_URI, or give the run's results folder.",
         )
-    store = open_store(uri, "rsa-ops", Path("artifacts"))
+    store = read_store(uri)
     with tempfile.TemporaryDirectory() as folder:
         yield fetch_files(store, candidate, "", Path(folder))
 

@@ -1,7 +1,9 @@
-"""Stage: on a passing verdict the candidate's adapter becomes a version, is tried, and is planned as the champion.
+"""Stage: the judged candidate becomes a version with papers; where the verdict promotes, it is tried and planned.
 
-Adapters only: a full checkpoint is not registered. Where the policy asks for no approvals the plan is applied at
-once; else it waits, as `plan.json` in the results, for those who must sign it. Never cached.
+A candidate that was refused is registered too, so that a waiver has something to act on and an auditor sees what
+was refused; nothing is planned for it. Adapters only: a full checkpoint is not registered. Where the policy asks
+for no approvals the plan is applied at once; else it waits, as `plan.json` in the results, for those who must sign
+it. Never cached.
 """
 
 from __future__ import annotations
@@ -37,24 +39,54 @@ RECORD = "promotion.json"
 
 
 def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tuple[Scored, ...]) -> Version | None:
-    """Register the candidate, plan its promotion, and apply the plan where the policy asks for no approvals.
+    """Register the candidate with its papers; where the verdict promotes, plan it, and apply what needs nobody.
 
-    None when the verdict does not allow it. What became of it is in `promotion.json`.
+    None where nothing is registered: an error says nothing about the candidate, and a full model never is. What
+    became of a plan is in `promotion.json`.
 
     Raises:
         IntegrityError: the registered adapter, loaded in a fresh process, predicts something else; the ledger does
             not verify; the champion was moved from outside.
         ConflictError: another promotion was faster, or was interrupted.
+        UsageError: the verdict promotes a full model.
     """
     run.progress.stage("promote", verdict.outcome.value)
-    if verdict.outcome is not Outcome.PROMOTE:
-        run.progress.note("nothing is registered and the champion stays: the verdict is not a promotion")
+    if verdict.outcome is Outcome.ERROR:
+        run.progress.note("nothing is registered and the champion stays: an error says nothing about the candidate")
         return None
-    model = released(run, models)
-    if model.measurements.method == "full":
-        raise UsageError(
-            "only adapters are registered, never a full model", hint="Name an adapter arm as candidate."
+    if released(run, models).measurements.method == "full":
+        if verdict.outcome is Outcome.PROMOTE:
+            raise UsageError(
+                "only adapters are registered, never a full model", hint="Name an adapter arm as candidate."
+            )
+        run.progress.note("nothing is registered and the champion stays: a full model never is")
+        return None
+    desk, version, papers, probe = _registered(run, verdict, models, scores)
+    is_champion = desk.alias(subject_of(version.name, CHAMPION)).at.digest == version.digest
+    if verdict.outcome is not Outcome.PROMOTE:
+        _tell_refused(run, verdict, version, is_champion=is_champion)
+        return version
+    if is_champion:
+        _tell_champion_already(run, desk, version)
+        return version
+    left = _rolled_back(run, version)
+    if left is not None:
+        run.progress.note(
+            f"{version.name} version {version.version} was rolled back from (entry {left.sealed.entry.sequence}); "
+            "it is not planned again by itself; `rsa-ops promote plan` does, for who knows that it is good now"
         )
+        return version
+    run.progress.note(f"loading {version.name} version {version.version} in a fresh process, to ask it again")
+    _verify_in_fresh_process(run, version, probe)
+    _plan_and_apply(run, desk, version, papers)
+    return version
+
+
+def _registered(
+    run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tuple[Scored, ...]
+) -> tuple[Desk, Version, Sealed, Path]:
+    """The candidate as a version with papers: a verified ledger, it, their entry, the answers it was judged by."""
+    model = released(run, models)
     version = register_adapter(
         run.store,
         model_name(run, models),
@@ -68,22 +100,19 @@ def promote(run: Run, verdict: Verdict, models: tuple[Trained, ...], scores: tup
         raise strange  # before papers would name it in a ledger that then no longer verified
     probe = _probe(run, scores)
     papers = write_papers(run, version, model, verdict, digest_file(probe))
-    state = desk.alias(subject_of(version.name, CHAMPION))
-    if state.at.digest == version.digest:
-        _tell_champion_already(run, desk, version)
-        return version
-    left = _rolled_back(run, version)
-    if left is not None:
-        run.progress.note(
-            f"{version.name} version {version.version} was rolled back from (entry {left.sealed.entry.sequence}); "
-            "it is not planned again by itself; `rsa-ops promote plan` does, for who knows that it is good now"
-        )
-        return version
-    if not any(filed.plan.digest == version.digest for filed in state.plans.values()):
-        run.progress.note(f"loading {version.name} version {version.version} in a fresh process, to ask it again")
-        _verify_in_fresh_process(run, version, probe)
-    _plan_and_apply(run, desk, version, papers)
-    return version
+    return desk, version, papers, probe
+
+
+def _tell_refused(run: Run, verdict: Verdict, version: Version, *, is_champion: bool) -> None:
+    name = f"{version.name} version {version.version}"
+    run.progress.note(f"no plan is made for {name}: the verdict is {verdict.outcome.value}")
+    if is_champion:
+        run.progress.note(f"{name} is the champion: `rsa-ops rollback {version.name}` goes back from it")
+        return
+    run.progress.note(
+        f"where it must go through all the same, an approver waives rules (`rsa-ops promote waive {run.run_id}`), "
+        f"and `rsa-ops promote plan {version.name} {version.version}` asks for it"
+    )
 
 
 def _rolled_back(run: Run, version: Version) -> Move | None:
@@ -144,7 +173,7 @@ def _tags(run: Run, model: Trained, verdict: Verdict) -> dict[str, str]:
         "adapter.density": f"{measured.trainable_share:.6f}",
         "policy.sha256": verdict.policy_digest,
         "eval.dataset.sha256": verdict.test_digest,
-        "gate.verdict": verdict.outcome.value,
+        "registered.verdict": verdict.outcome.value,  # a later verdict on the same bytes changes no tag
         "seed": str(model.cell.seed),
         "run": run.run_id,
         **source_tags(run.folder),

@@ -26,11 +26,12 @@ from rsa_ops.governance.plan import (
     sign_plan,
 )
 from rsa_ops.governance.pointer import LivePointer, open_intents, subject_of
+from rsa_ops.governance.promotion import Outside
 from rsa_ops.governance.promotions import Judged
-from rsa_ops.governance.reconcile import Reconciled, reconcile
+from rsa_ops.governance.reconcile import Reconciled, Stray, put_back, reconcile, strays
 from rsa_ops.stages.audit import known_store, reading_store
 from rsa_ops.stages.ledger import open_writer
-from rsa_ops.tracking.registry import AliasPointer, live_version
+from rsa_ops.tracking.registry import AliasPointer, by_number, live_version
 from rsa_ops.tracking.store import Store
 
 WEEK = timedelta(days=7)
@@ -172,6 +173,43 @@ def end_open(desk: Desk, store: str | None, model: str | None, *, onward: bool) 
     return tuple(reconcile(desk, pointer, sealed, onward=onward) for sealed in wanted)
 
 
+def restore(desk: Desk, named: str | None, model: str | None, reason: str | None) -> tuple[Outside, ...]:
+    """Every alias that was moved from outside (of one model, where it is named); with a `reason`, put back.
+
+    The bytes are not looked at: loading does, and `audit verify`.
+
+    Raises:
+        MissingError: the registry does not answer, or has no such version any more. UsageError: an empty reason.
+    """
+    if not desk.walk.order.pointers:
+        return ()  # opening a store takes seconds
+    store = store_of(desk, named)
+    found = [stray for stray in strays(desk, AliasPointer(store)) if model in (None, stray.moved.model)]
+    return tuple(_outside(stray, None if reason is None else _back(desk, store, stray, reason)) for stray in found)
+
+
+def _back(desk: Desk, store: Store, stray: Stray, reason: str) -> Sealed:
+    moved = stray.moved
+    if by_number(store, moved.model, moved.version) is None:
+        raise MissingError(
+            f"version {moved.version} of {moved.model} is not in the registry any more, so no alias can name it",
+            hint="`rsa-ops rollback` goes back to a version that is there.",
+        )
+    return put_back(desk, AliasPointer(store), stray, reason)
+
+
+def _outside(stray: Stray, back: Sealed | None) -> Outside:
+    moved = stray.moved
+    return Outside(
+        model=moved.model,
+        alias=moved.alias,
+        version=moved.version,
+        generation=moved.generation if back is None else moved.generation + 1,
+        live=stray.live,
+        entry=None if back is None else back.entry.sequence,
+    )
+
+
 def waive(desk: Desk, run: str, rules: tuple[str, ...], reason: str, lasts: timedelta) -> Sealed:
     """Write that a plan may stand on the newest verdict of a run all the same; no rules named are all of them.
 
@@ -276,5 +314,5 @@ def _require_in_place(pointer: LivePointer, plan: Plan) -> None:
         raise IntegrityError(
             f"{plan.alias} of {plan.model} is version {plan.expected.version} by the ledger, and names "
             f"{'no version' if live is None else f'version {live}'} in the registry",
-            hint="Somebody moved it from outside: `rsa-ops audit verify`. Nothing is promoted on top of that.",
+            hint="Somebody moved it from outside, and nothing is promoted on that: `rsa-ops reconcile --restore`.",
         )

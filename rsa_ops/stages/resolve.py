@@ -89,7 +89,7 @@ def require_alias(view: View, store: Store, moved: PointerMoved) -> None:
     raise IntegrityError(
         found,
         hint="Is it the right --store and --ledger? Else somebody moved the alias outside of rsa_ops: "
-        "`rsa-ops audit verify` tells more.",
+        "`rsa-ops audit verify` tells more, `rsa-ops reconcile --restore` puts it back.",
     )
 
 

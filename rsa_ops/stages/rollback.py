@@ -28,7 +28,7 @@ from rsa_ops.serving.rehearsal import Rehearsal
 from rsa_ops.serving.trial import FreshProcess, require_same_answers
 from rsa_ops.stages.load import fetch_target, judged_probe, signature_check
 from rsa_ops.stages.resolve import Target, require_alias, target_of
-from rsa_ops.tracking.registry import AliasPointer, by_alias, by_number
+from rsa_ops.tracking.registry import AliasPointer, by_number
 from rsa_ops.tracking.store import Store
 
 Tell = Callable[[str], None]
@@ -157,9 +157,8 @@ def _choose(view: View, store: Store, wish: Wish) -> tuple[Choice, tuple[str, ..
 
 
 def _gone(store: Store, current: PointerMoved) -> bool:
-    """Whether the champion was deleted from the registry, and its alias with it: then going back is the remedy."""
-    alias = by_alias(store, current.model, current.alias)
-    return alias is None and by_number(store, current.model, current.version) is None
+    """Whether the champion was deleted from the registry; going back is the remedy, whatever the alias names."""
+    return by_number(store, current.model, current.version) is None
 
 
 def _tried(store: Store, target: Target, wish: Wish, fresh: FreshProcess, scratch: Path) -> tuple[Passed, ...]:

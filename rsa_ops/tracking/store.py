@@ -59,11 +59,13 @@ def open_store(uri: str, experiment: str, artifacts: Path) -> Store:
         return Store(uri, client, client.create_experiment(experiment, artifact_location=location))
 
 
-def read_store(uri: str) -> Store:
-    """Open a store that is there already, to read from: nothing is created in it. `experiment_id` is empty.
+def read_store(uri: str, experiment: str | None = None) -> Store:
+    """Open a store that is there already, to read from: nothing is created in it.
+
+    `experiment_id` is that of `experiment`, and empty where none is named.
 
     Raises:
-        MissingError: there is no such database, or the server does not answer.
+        MissingError: there is no such database or experiment, or the server does not answer.
     """
     quiet()
     local = local_database(uri)
@@ -72,7 +74,13 @@ def read_store(uri: str) -> Store:
     with store_errors(uri):
         from mlflow import MlflowClient
 
-        return Store(uri, MlflowClient(tracking_uri=uri, registry_uri=uri), "")
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        if experiment is None:
+            return Store(uri, client, "")
+        found = client.get_experiment_by_name(experiment)
+    if found is None:
+        raise MissingError(f"the MLflow store {uri} has no experiment {experiment!r}", hint="Give another --store.")
+    return Store(uri, client, found.experiment_id)
 
 
 def quiet() -> None:

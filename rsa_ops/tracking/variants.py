@@ -113,7 +113,7 @@ def _by_tables(uri: str) -> Found:
     with _tables(uri) as connection:
         rows = connection.execute(ours).all()
         settings: dict[str, dict[str, str]] = {}
-        for model_id, key, value in connection.execute(select(params).where(params.c.model_id.in_(ids))):
+        for model_id, key, value in connection.execute(select(params).where(params.c.model_id.in_(ids))).all():
             settings.setdefault(model_id, {})[key] = value
         digested = select(tags.c.model_id, tags.c.tag_value).where(tags.c.tag_key == DIGEST)
         digests = dict(connection.execute(digested).tuples().all())

@@ -25,7 +25,7 @@ from rsa_ops.governance.entry import Sealed
 from rsa_ops.governance.payloads import Intent
 from rsa_ops.governance.plan import PlanFile
 from rsa_ops.governance.pointer import open_intent
-from rsa_ops.governance.reconcile import reconcile
+from rsa_ops.governance.reconcile import put_back, reconcile, strays
 from rsa_ops.stages.promotion import approve, break_glass, ratify, waive
 from tests.unit.governance.promoting import MODEL, SUBJECT, World, begin, bytes_of, copy_of
 
@@ -123,6 +123,21 @@ class Promoting(RuleBasedStateMachine):
             before_version=state.at.version,
         )
         self.attempt(lambda at: carry_out(desk, self.world.live, intent, at), fault)
+
+    @rule(version=st.sampled_from(["1", "2", "99"]), fault=FAULTS)
+    def move_outside_and_put_back(self, version: str, fault: Step | str | None) -> None:
+        desk = self.world.desk("ops")
+        state, before = desk.alias(SUBJECT), self.world.champion
+        if state.open is not None or not state.at.generation:
+            return
+        self.world.live.aliases[MODEL, "champion"] = version
+        for stray in strays(desk, self.world.live):
+            self.attempt(lambda at, stray=stray: put_back(desk, self.world.live, stray, "outside", at), fault)
+        if self.opened is not None:  # it died on the way: only onward leads anywhere
+            reconcile(self.world.desk("admin"), self.world.live, self.opened, onward=True)
+        for stray in strays(again := self.world.desk(), self.world.live):  # it died before it began
+            put_back(again, self.world.live, stray, "outside")
+        assert self.world.champion == before
 
     def attempt(self, act: Callable[[Callable[[Step], None]], Sealed], fault: Step | str | None) -> None:
         def at(reached: Step) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 
 from rsa_ops.core.design import ComparisonDesign
 from rsa_ops.core.verdict import Verdict
@@ -340,6 +342,37 @@ def test_a_new_seed_trains_only_its_own_cells_and_meets_the_champion(
     assert verdict["champion_digest"] is not None
     assert "is now the champion" in done.stderr
     assert record(home, "comparison.json")["look"] == 2
+
+
+def test_a_refused_candidate_is_a_version_with_papers_and_the_champion_stays(
+    second: tuple[subprocess.CompletedProcess[str], float], home: Path
+) -> None:
+    settings = home / "pipeline" / "pipeline.yaml"
+    settings.write_text(re.sub(r"release_seed: \d", "release_seed: 2", settings.read_text()))
+    file = home / "pipeline" / "policy.yaml"
+    policy = yaml.safe_load(file.read_text())
+    policy["rules"].append({"kind": "floor", "metric": "accuracy", "at_least": 0.999})
+    file.write_text(yaml.safe_dump(policy))
+    before = entries(home)
+    done = run_cli("run", "pipeline", "--work", "work", cwd=home)
+    assert done.returncode == ExitCode.REJECTED, done.stderr
+    assert "no plan is made for" in done.stderr
+    lock, verdict, papers = entries(home)[len(before) :]
+    assert [each["kind"] for each in (lock, verdict, papers)] == ["policy-lock", "verdict", "papers"]
+    about = papers["payload"]
+    assert about["digest"] == verdict["payload"]["candidate_digest"]
+    assert audited(home)["exit"] == ExitCode.DONE
+    listed = json.loads(run_cli("models", "--ledger", "work/ledger.db", "--json", cwd=home).stdout)["variants"]
+    (ours,) = [each for each in listed if each["digest"] == about["digest"]]
+    assert (ours["state"], ours["verdict"]) == ("candidate", "reject")
+    assert ours["versions"] == [f"{about['model']}/{about['version']}"]
+    words = (about["model"], about["version"], "-o", "refused.zip", "--ledger", "work/ledger.db")
+    assert run_cli("evidence", *words, cwd=home).returncode == ExitCode.DONE
+    assert run_cli("evidence", "--check", "refused.zip", cwd=home).returncode == ExitCode.DONE
+    words = ("plan", about["model"], about["version"], "--reason", "x", "--ledger", "work/ledger.db")
+    assert run_cli("promote", *words, cwd=home).returncode == ExitCode.DONE
+    done = run_cli("promote", "apply", "plan.json", "--ledger", "work/ledger.db", cwd=home)
+    assert done.returncode == ExitCode.REJECTED, done.stderr
 
 
 def test_more_looks_than_the_policy_declares_end_with_exit_6(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,11 +183,43 @@ def test_a_champion_moved_from_outside_stops_the_next_promotion_with_6(team: Tea
     team.judge("2")
     team.plan("2")
     team.store.client.delete_registered_model_alias(MODEL, "champion")
-    team.refused(ExitCode.INTEGRITY, "promote", "apply", "plan.json", says="names no version in the registry")
+    err = team.refused(ExitCode.INTEGRITY, "promote", "apply", "plan.json", says="names no version in the registry")
+    assert "rsa-ops reconcile --restore" in err
     assert team.shell("audit", "verify", "--ledger", "ledger.db")[0] == ExitCode.INTEGRITY
     move_alias(team.store, MODEL, "champion", "1")
     assert team("promote", "apply", "plan.json")[0] == ExitCode.DONE
     assert team.champion == "2"
+
+
+def test_a_champion_moved_in_the_database_is_told_by_reconcile_and_put_back_when_that_is_said(team: Team) -> None:
+    team.promote("1")
+    team.register("2")
+    with closing(sqlite3.connect(team.folder / "mlflow.db")) as database:
+        database.execute("UPDATE registered_model_aliases SET version = 2 WHERE alias = 'champion'")
+        database.commit()
+    assert team.champion == "2"
+    err = team.refused(ExitCode.INTEGRITY, "reconcile", says="moved outside of rsa_ops")
+    assert "reconcile --restore --reason" in err
+    team.refused(ExitCode.USAGE, "reconcile", "--restore", says="needs a reason")
+    assert team("reconcile", "other", "--restore", "--reason", "x")[1] == "nothing was open\n"
+    code, out, _ = team("reconcile", "--restore", "--reason", "edited by hand", "--json", key="ops")
+    (back,) = json.loads(out)["outside"]
+    assert (code, team.champion) == (ExitCode.DONE, "1")
+    assert (back["version"], back["generation"], back["live"]) == ("1", 2, "2")
+    code, out, _ = team.shell("audit", "show", str(back["entry"] - 1), "--ledger", "ledger.db")
+    assert '"action": "restore"' in out
+    assert "edited by hand" in out
+    assert team.shell("audit", "verify", "--ledger", "ledger.db")[0] == ExitCode.DONE
+    assert team("reconcile")[1] == "nothing was open\n"
+
+
+def test_an_alias_cannot_be_put_back_on_a_version_that_is_gone(team: Team) -> None:
+    team.promote("1")
+    team.register("2")
+    team.store.client.delete_model_version(MODEL, "1")
+    move_alias(team.store, MODEL, "champion", "2")
+    words = ("reconcile", "--restore", "--reason", "x")
+    assert "rsa-ops rollback" in team.refused(ExitCode.MISSING, *words, says="is not in the registry any more")
 
 
 def test_a_champion_from_before_the_ledger_is_replaced_by_the_first_generation(team: Team) -> None:

@@ -38,7 +38,7 @@ from rsa_ops.governance.plan import (
 )
 from rsa_ops.governance.pointer import NOWHERE, open_intent, pointer_history, standing_at
 from rsa_ops.governance.promotion import leaned_on, promotion_of
-from rsa_ops.governance.reconcile import reconcile
+from rsa_ops.governance.reconcile import put_back, reconcile, strays
 from rsa_ops.governance.store import open_ledger
 from rsa_ops.stages.promotion import Wish, approve, break_glass, duration, file_plan, ratify, waive
 
@@ -424,6 +424,55 @@ def test_an_alias_at_a_third_version_is_not_reconciled_by_guessing(world: World)
         reconcile(world.desk(), world.live, opened)
     assert world.champion == "7"
     assert reconcile(world.desk(), world.live, opened, onward=True).ending == "finished"
+    world.consistent()
+
+
+def test_an_alias_moved_from_outside_is_put_back_in_one_more_generation_of_the_same_version(world: World) -> None:
+    world.promoted("2")
+    assert list(strays(world.desk(), world.live)) == []
+    world.judge("3")
+    waiting = world.plan("3")
+    world.live.aliases[MODEL, "champion"] = "7"
+    (stray,) = strays(world.desk(), world.live)
+    assert (stray.moved.version, stray.live) == ("2", "7")
+    with pytest.raises(UsageError, match="needs a reason"):
+        put_back(world.desk(), world.live, stray, " ")
+    sealed = put_back(world.desk("ops"), world.live, stray, "moved in the database")
+    assert (sealed.entry.kind, world.champion) == (Kind.APPLIED, "2")
+    assert world.desk().alias(SUBJECT).at.generation == 3
+    world.consistent()
+    with pytest.raises(ConflictError, match="expected at generation 2"):
+        world.apply(waiting)  # who planned on what was moved looks again
+    refused(world, lambda: put_back(world.desk(), world.live, stray, "twice"), ExitCode.CONFLICT, "was expected at")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"version": "1", "digest": bytes_of("1")}, ExitCode.CONFLICT),
+        ({"digest": digest("other")}, ExitCode.INTEGRITY),
+        ({"generation": 2}, ExitCode.CONFLICT),
+        ({"plan": digest("plan")}, ExitCode.INTEGRITY),
+        ({"waiver": digest("waiver")}, ExitCode.INTEGRITY),
+    ],
+)
+def test_nothing_is_restored_but_what_stands_in_the_ledger(
+    world: World, changes: dict[str, Any], code: ExitCode
+) -> None:
+    world.promoted("2")
+    wrong = back(3, "2", "2", action="restore").model_copy(update=changes)
+    refused(world, lambda: carry_out(world.desk(), world.live, wrong), code)
+
+
+def test_a_restoring_process_that_died_is_carried_onward(world: World) -> None:
+    world.promoted("2")
+    world.live.aliases[MODEL, "champion"] = "7"
+    opened = world.desk().write(Kind.INTENT, SUBJECT, back(3, "2", "2", action="restore"))
+    assert list(strays(world.desk(), world.live)) == []  # the open intent is ended first
+    with pytest.raises(IntegrityError, match="names version 7"):
+        reconcile(world.desk(), world.live, opened)
+    assert reconcile(world.desk(), world.live, opened, onward=True).ending == "finished"
+    assert world.champion == "2"
     world.consistent()
 
 

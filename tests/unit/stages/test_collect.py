@@ -18,8 +18,10 @@ from rsa_ops.errors import IntegrityError
 from rsa_ops.files import write_text
 from rsa_ops.stages.collect import Sweep, collect
 from rsa_ops.stages.load import load_champion
+from rsa_ops.stages.models import list_models
 from rsa_ops.tracking.registry import move_alias, register_adapter
 from rsa_ops.tracking.runs import RunFacts, log_facts, start_run
+from rsa_ops.tracking.variants import log_variant
 
 from .shelf import IDLE, MODEL, Desk, Shelf, open_desk
 
@@ -71,6 +73,26 @@ def test_papers_a_verdict_or_an_alias_are_enough_to_stay(desk: Desk) -> None:
     desk.store.client.delete_registered_model_alias(MODEL, "pilot")
     desk.judge(desk.digest(IDLE), Outcome.REJECT)
     assert swept(desk).unnamed == ()
+
+
+def test_variants_outlive_the_versions_that_were_made_of_them_and_stay_listed(desk: Desk) -> None:
+    """A variant is a record without files: what `rsa-ops models` lists is what was trained, whatever gc removed."""
+    described = {"arm": "rsa", "method": "rsa", "base_model": "tiny", "parent": "p"}
+    described |= {f"{name}.sha256": digest_bytes(name.encode()) for name in ("base", "data", "config")}
+    for version in ("1", "2", "3", IDLE):
+        cell = start_run(desk.store, "train", {"digest.sha256": desk.digest(version)})
+        log_variant(desk.store, cell, "rsa", desk.digest(version), {**described, "seed": version})
+    found = swept(desk, remove=True)
+    assert names(found, "version") == [f"{MODEL}/3", f"{MODEL}/4"]
+    assert len(names(found, "logged model")) == 2  # those that the two versions were made from
+    listed = {each.seed: each for each in list_models(str(desk.ledger), desk.uri, 0).variants}
+    assert {seed: each.state for seed, each in listed.items()} == {
+        1: "retired",
+        2: "champion",
+        3: "trained",
+        4: "trained",
+    }
+    assert (listed[3].versions, listed[2].versions) == ((), (f"{MODEL}/2",))
 
 
 def test_young_things_and_kinds_that_were_not_asked_for_stay(desk: Desk) -> None:

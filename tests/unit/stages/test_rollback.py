@@ -212,6 +212,13 @@ def test_from_a_champion_that_somebody_deleted_it_goes_back(desk: Desk) -> None:
     assert desk.live() == "2"
 
 
+def test_from_a_champion_that_was_deleted_it_goes_back_though_the_alias_was_put_elsewhere(desk: Desk) -> None:
+    desk.store.client.delete_model_version(MODEL, "3")
+    move_alias(desk.store, MODEL, "champion", "4")
+    assert go(desk).target.version == "2"
+    assert desk.live() == "2"
+
+
 def test_an_alias_that_was_deleted_while_its_version_is_there_stops_it(desk: Desk) -> None:
     desk.store.client.delete_registered_model_alias(MODEL, "champion")
     assert "names no version" in refused(desk, ExitCode.INTEGRITY).message
