@@ -22,7 +22,7 @@ from rsa_ops.training.config import ArmConfig, TrainConfig
 from rsa_ops.training.features import Collator, Features, encode
 from rsa_ops.training.meters import Meter, Usage
 from rsa_ops.training.optimizer import optimizer
-from rsa_ops.training.tries import Try
+from rsa_ops.training.tries import Earlier, Try
 
 ARTIFACT = "artifact"
 MEASUREMENTS = "measurements.json"
@@ -63,9 +63,13 @@ def train_cell(job: TrainTask, out: Path, progress: Progress) -> Measurements:
         CellFailed: the loss became NaN or infinite, or memory ran out; the message says when.
         IntegrityError: the base model is not the one declared.
     """
+    with Try(job.tries) as attempt:
+        return _train(job, out, progress, attempt.earlier)
+
+
+def _train(job: TrainTask, out: Path, progress: Progress, earlier: Earlier) -> Measurements:
     import torch
 
-    attempt = Try(job.tries)
     torch.set_num_threads(job.threads)
     device = pick_device()
     base = resolve_base(job.model.base, expected=job.base_digest)
@@ -75,7 +79,7 @@ def train_cell(job: TrainTask, out: Path, progress: Progress) -> Measurements:
     bare = load_base_model(base.folder, job.model, job.task, job.labels, seed=job.cell.seed)
     model, callbacks = apply_arm(bare, job.arm, job.cell.arm, job.task, seed=job.cell.seed)
     trainable, total = count_parameters(model)
-    trainer, steps = _trainer(job, model, features, tokenizer, callbacks, _watched(attempt, progress), out)
+    trainer, steps = _trainer(job, model, features, tokenizer, callbacks, progress, out)
     with Meter(device) as meter:
         try:
             result = trainer.train()
@@ -100,20 +104,12 @@ def train_cell(job: TrainTask, out: Path, progress: Progress) -> Measurements:
             "steps": steps.done,
             "selection_seconds": selection,
             "device": _device_name(device, job.threads),
-            "attempts": attempt.earlier.count + 1,
-            "failed_seconds": attempt.earlier.seconds,
+            "attempts": earlier.count + 1,
+            "failed_seconds": earlier.seconds,
         }
     )
     write_record(out / MEASUREMENTS, measured)
     return measured
-
-
-def _watched(attempt: Try, progress: Progress) -> Progress:
-    def seen(share: float, words: str) -> None:
-        attempt.alive()
-        progress(share, words)
-
-    return seen
 
 
 def _features(job: TrainTask, tokenizer: Any) -> Features:

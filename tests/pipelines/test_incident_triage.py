@@ -16,7 +16,9 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
+from rsa_ops.core.costs import Tco
 from rsa_ops.core.design import ComparisonDesign
+from rsa_ops.core.measurements import Measurements
 from rsa_ops.core.verdict import Verdict
 from rsa_ops.errors import ExitCode
 from rsa_ops.files import read_record
@@ -124,6 +126,23 @@ def test_after_kill_9_only_the_unfinished_cells_are_trained(
     assert len(before) >= 2
     assert len(after) == 6
     assert {name: after[name] for name in before} == before
+
+
+def test_what_the_kill_cut_short_is_counted_as_a_try_and_paid_for(
+    first: subprocess.CompletedProcess[str], home: Path
+) -> None:
+    cells = [read_record(Measurements, file) for file in (home / "work" / "results" / "measurements").iterdir()]
+    begun = len(list((home / "work" / "cells" / "tries").glob("*/*")))
+    assert sum(cell.attempts for cell in cells) == begun
+    assert all(cell.failed_seconds == 0 for cell in cells if cell.attempts == 1)
+    assert all(cell.failed_seconds is not None for cell in cells)
+    paid = read_record(Tco, home / "work" / "results" / "tco.json").items
+    failed = {item.description.split(":")[0] for item in paid if item.category == "failed attempts"}
+    assert len(failed) == len({f"seed {cell.cell.seed}" for cell in cells if cell.attempts > 1})
+    finished = json.loads((home / "before").read_text())
+    for cell in cells:
+        if any(name.startswith(f"{cell.cell.name}-") for name in finished):
+            assert cell.attempts == 1  # trained before the kill, and not again
 
 
 def test_no_worker_outlives_a_killed_driver(first: subprocess.CompletedProcess[str], home: Path) -> None:

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from rsa_ops.training.tries import Earlier, Try, earlier_tries
+from rsa_ops.training.tries import BEAT_SECONDS, Earlier, Try, earlier_tries
 
 
 def _die(folder: Path) -> None:
-    attempt = Try(folder)
-    time.sleep(0.3)
-    attempt.alive()
-    os.kill(os.getpid(), signal.SIGKILL)
+    with Try(folder):
+        time.sleep(1.5)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_the_first_try_has_none_before_it(tmp_path: Path) -> None:
-    assert Try(tmp_path / "marks").earlier == Earlier(0, 0.0)
+    with Try(tmp_path / "marks") as attempt:
+        assert attempt.earlier == Earlier(0, 0.0)
 
 
 def test_a_killed_try_counts_with_the_seconds_that_it_lived(tmp_path: Path) -> None:
@@ -29,9 +29,21 @@ def test_a_killed_try_counts_with_the_seconds_that_it_lived(tmp_path: Path) -> N
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    found = Try(tmp_path).earlier
+    found = earlier_tries(tmp_path)
     assert found.count == 1
-    assert 0.3 <= found.seconds < 3
+    assert 1.5 - BEAT_SECONDS <= found.seconds < 10
+
+
+def test_a_try_that_raises_is_counted_to_its_end(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Try(tmp_path):
+        time.sleep(0.3)
+        _ = 1 / 0
+    found = earlier_tries(tmp_path)
+    assert found.count == 1
+    assert 0.29 <= found.seconds < 10
+    before = [mark.stat().st_mtime_ns for mark in tmp_path.iterdir()]
+    time.sleep(1.2 * BEAT_SECONDS)
+    assert before == [mark.stat().st_mtime_ns for mark in tmp_path.iterdir()]  # nobody renews it any more
 
 
 def test_tries_add_up(tmp_path: Path) -> None:
@@ -50,7 +62,6 @@ def test_a_clock_that_was_set_back_gives_no_time_less_than_none(tmp_path: Path) 
 
 
 def test_a_cell_alone_keeps_no_marks(tmp_path: Path) -> None:
-    attempt = Try(None)
-    attempt.alive()
-    assert attempt.earlier == Earlier(0, 0.0)
+    with Try(None) as attempt:
+        assert attempt.earlier == Earlier(0, 0.0)
     assert list(tmp_path.iterdir()) == []
