@@ -103,7 +103,7 @@ def test_the_page_names_every_field_of_a_plan_and_every_action_of_an_intent() ->
 
 
 def test_a_plan_file_is_checked_by_the_pages_words_alone(tmp_path: Path) -> None:
-    """As its section says: base64, canonical JSON, the message that is signed, the digest that is the plan's name."""
+    """Base64, canonical JSON, the message that is signed, and the digest that is the plan's name."""
     world = begin(tmp_path)
     world.judge("2")
     file = world.plan("2")
