@@ -35,3 +35,16 @@ def test_five_thousand_variants_are_listed_within_two_seconds() -> None:
     assert record["variants"] == 5000
     assert record["reading_seconds"] < record["limit_seconds"]
     assert record["command_processor_seconds"] < record["limit_seconds"]
+
+
+def test_a_rollback_drill_on_a_model_of_the_demos_size_keeps_its_limit(tmp_path: Path) -> None:
+    made = script("rollback")
+    record = json.loads((ROOT / "benchmarks" / "results" / "rollback.json").read_text("utf-8"))
+    assert record["drill_seconds"]["median"] <= record["limit_seconds"] == 10.0
+    assert (record["audit_first_bad"], record["audit_registry_findings"]) == (None, 0)
+    (tmp_path / "docs").mkdir()
+    page = (ROOT / "docs" / "governance.md").read_text("utf-8")
+    (tmp_path / "docs" / "governance.md").write_text(page, "utf-8")
+    made.HERE = tmp_path / "benchmarks"
+    made.quote(record)
+    assert (tmp_path / "docs" / "governance.md").read_text("utf-8") == page

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -18,8 +18,11 @@ from rsa_ops.governance.entry import ENTRY_TYPE, Entry, Kind, Role
 from rsa_ops.governance.export import export_lines
 from rsa_ops.governance.finding import Flaw
 from rsa_ops.governance.keyring import MAY_WRITE
+from rsa_ops.governance.payloads import Intent, Plan
+from rsa_ops.governance.plan import PLAN_TYPE, plan_digest, write_plan
 
 from .conftest import Kit
+from .promoting import begin
 
 DOC = (Path(__file__).parents[3] / "docs" / "governance.md").read_text(encoding="utf-8")
 
@@ -88,3 +91,31 @@ def test_the_page_says_what_each_role_may_write() -> None:
     for role in (Role.OPERATOR, Role.APPROVER):
         assert sorted(rows[role.value].split(", ")) == sorted(kind.value for kind in MAY_WRITE[role])
     assert MAY_WRITE[Role.ADMIN] == frozenset(Kind)
+
+
+def test_the_page_names_every_field_of_a_plan_and_every_action_of_an_intent() -> None:
+    rows = [re.findall(r"[a-z_]+", row[0]) for row in table("### Byte format of a plan")]
+    assert sorted(name for names in rows for name in names) == sorted(Plan.model_fields)
+    assert PLAN_TYPE in DOC
+    section = DOC.partition("### Byte format of a plan")[2]
+    for action in get_args(Intent.model_fields["action"].annotation):
+        assert f"`{action}`" in section.partition("###")[0]
+
+
+def test_a_plan_file_is_checked_by_the_pages_words_alone(tmp_path: Path) -> None:
+    """Base64, canonical JSON, the message that is signed, and the digest that is the plan's name."""
+    world = begin(tmp_path)
+    world.judge("2")
+    file = world.plan("2")
+    write_plan(tmp_path / "plan.json", file)
+    envelope = json.loads((tmp_path / "plan.json").read_text("utf-8"))
+    body, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()
+    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
+    assert sha(message) == plan_digest(file.plan())
+    fields = json.loads(body)
+    assert json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == body
+    (first,) = envelope["signatures"]
+    assert first["keyid"] == fields["requester"]
+    public = base64.b64decode(world.keys["ci"].public.public_key)
+    assert openssl(public, base64.b64decode(first["sig"]), message, tmp_path)
+    assert not openssl(public, base64.b64decode(first["sig"]), message + b" ", tmp_path)

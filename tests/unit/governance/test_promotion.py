@@ -587,6 +587,47 @@ def test_a_ledger_that_may_only_be_read_refuses_and_nothing_moves(world: World) 
     refused(world, lambda: carry_out(desk, world.live, intent), ExitCode.USAGE, "may not be written")
 
 
+def test_a_revoked_key_files_and_applies_nothing(world: World) -> None:
+    world.judge("2")
+    file = world.plan("2")
+    world.revoke("ops")
+    refused(world, lambda: world.apply(file, "ops"), ExitCode.INTEGRITY, "revoked")
+    refused(world, lambda: world.plan("2", "ops"), ExitCode.INTEGRITY, "revoked")
+    world.apply(file, "ci")
+    assert world.champion == "2"
+
+
+def test_a_clock_that_is_behind_applies_nothing(world: World) -> None:
+    world.judge("2")
+    file = world.plan("2")
+    right = world.clock.now
+    desk = world.desk()
+    intent = world.intent(file.plan(), desk)
+    world.clock.now = right - timedelta(minutes=10)
+    for act in (lambda: world.apply(file), lambda: carry_out(desk, world.live, intent)):
+        with pytest.raises(RsaOpsError, match="clock") as caught:
+            act()
+        assert caught.value.exit_code in (ExitCode.INTEGRITY, ExitCode.CONFLICT)
+        assert world.champion == "1"
+    world.clock.now = right
+    world.apply(file)
+    assert world.champion == "2"
+
+
+def test_two_champions_of_one_generation_are_found_and_nothing_moves_on_them(world: World) -> None:
+    """A program that asks nobody writes a second champion beside the first; the registry knows one alone."""
+    world.judge("2")
+    file = world.plan("2")
+    second = PointerMoved(model=MODEL, alias="champion", version="2", digest=bytes_of("2"), generation=1)
+    Notary(world.ledger, world.keys["ops"]).write(Kind.APPLIED, SUBJECT, second)
+    bad = world.verify().first_bad
+    assert bad is not None
+    assert (bad.flaw, bad.sequence) == (Flaw.WRONG_ORDER, world.verify().walk.entries)
+    with pytest.raises(IntegrityError, match="does not verify"):
+        world.apply(file)
+    assert world.champion == "1"
+
+
 WRONG: dict[str, Callable[[World, Plan, Intent], tuple[Kind, Any, str]]] = {
     "an intent on an expired plan": lambda w, p, i: (Kind.INTENT, later(w, i), "ci"),
     "an intent without a plan": lambda w, p, i: (Kind.INTENT, i.model_copy(update={"plan": None}), "ci"),
