@@ -216,5 +216,5 @@ class Promoting(RuleBasedStateMachine):
 
 TestPromoting = Promoting.TestCase
 TestPromoting.settings = settings(
-    deadline=None, max_examples=30, stateful_step_count=25, suppress_health_check=list(HealthCheck)
+    deadline=None, max_examples=20, stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )

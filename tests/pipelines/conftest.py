@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from rsa_ops.cli import main as edge
 
 ROOT = Path(__file__).parents[2]
 RSA_OPS = [sys.executable, "-m", "rsa_ops.cli"]
@@ -28,6 +32,18 @@ def run_cli(*words: object, cwd: Path, timeout: float = 280) -> subprocess.Compl
         timeout=timeout,
         check=False,
     )
+
+
+def run_here(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which has imported torch already; for commands that start no run."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["rsa-ops", *map(str, words)]
+    try:
+        with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = edge._run()
+    finally:
+        sys.argv = before
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def environment() -> dict[str, str]:

@@ -16,7 +16,7 @@ from rsa_ops.core.record import Record
 from rsa_ops.core.validation import Validation
 from rsa_ops.errors import ExitCode
 
-from .conftest import edited_copy, run_cli
+from .conftest import edited_copy, run_cli, run_here
 
 CHANGES = {
     "data.checks": {"class_floor": {"min_rows": 1}},
@@ -41,7 +41,7 @@ ARMS = ("rsa", "lora", "ia3", "shira", "full")
 
 
 def asked(kind: type[Record], cwd: Path, *words: object) -> Record:
-    done = run_cli(*words, "--json", cwd=cwd)
+    done = run_here(*words, "--json", cwd=cwd)
     assert done.returncode == ExitCode.DONE, done.stderr
     return kind.from_json(done.stdout, " ".join(map(str, words)))
 

@@ -125,6 +125,7 @@ def test_the_report_tells_the_groups_and_the_slices_as_a_family(
     assert words in " ".join(first.stdout.split())
 
 
+@pytest.mark.slow
 def test_the_champion_is_compared_by_groups_too(first: subprocess.CompletedProcess[str], home: Path) -> None:
     assert "PROMOTE" in first.stdout
     file = home / "pipeline" / "pipeline.yaml"

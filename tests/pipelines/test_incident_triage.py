@@ -363,6 +363,7 @@ def test_a_new_seed_trains_only_its_own_cells_and_meets_the_champion(
     assert record(home, "comparison.json")["look"] == 2
 
 
+@pytest.mark.slow  # the laws themselves: tests/unit/stages/test_refused.py
 def test_a_refused_candidate_is_a_version_with_papers_and_the_champion_stays(
     second: tuple[subprocess.CompletedProcess[str], float], home: Path
 ) -> None:

@@ -51,6 +51,7 @@ def run(command: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", command], cwd=home, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_five_lines_lead_from_a_table_to_a_verdict(shell_home: Path) -> None:
     lines = commands("Your own data in five lines")
