@@ -48,7 +48,7 @@ def headline(outcome: Outcome, difference: float, saving: int) -> Headline:
 
 @pytest.fixture(autouse=True)
 def main_module() -> Iterator[None]:
-    """Streamlit's test runner leaves its script as `__main__`, which processes that are started later would import."""
+    """Streamlit's test runner leaves its script as `__main__`, which processes started later would import."""
     before = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = before
