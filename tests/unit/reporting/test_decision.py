@@ -16,7 +16,7 @@ from rsa_ops.errors import MissingError, UsageError
 from rsa_ops.reporting.decision import LANGUAGES, proposal, render_decision, words_of
 from rsa_ops.reporting.inputs import ReportInputs
 
-from ...browser import barriers
+from ...browser import require_a_sound_page
 from ...worlds import SHA, a_case, world
 
 LETTERS = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
@@ -139,16 +139,7 @@ def test_what_a_record_says_cannot_become_markup() -> None:
 def test_in_a_browser_nothing_complains_overflows_or_loads(chromium, language: str, tmp_path: Path) -> None:
     file = tmp_path / "sheet.html"
     file.write_text(render_decision(records(), language), encoding="utf-8")
-    for width in (390, 1280):
-        page = chromium.new_page(viewport={"width": width, "height": 900})
-        said: list[str] = []
-        page.on("console", lambda message, said=said: said.append(message.text))
-        page.on("request", lambda request, said=said: request.url != file.as_uri() and said.append(request.url))
-        page.goto(file.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert said == []
-        assert barriers(page) == []
-        page.close()
+    require_a_sound_page(chromium, file)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
