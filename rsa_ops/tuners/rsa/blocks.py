@@ -69,11 +69,20 @@ class ElementProduct(torch.autograd.Function):
         return grad_x, grad_values, None, None, None
 
 
+_hooks_of_saving: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # noqa: SLF001
+
+
+def saving_is_watched() -> bool:
+    """Whether somebody takes over what is kept for backward, as checkpointing does; True where torch can't tell."""
+    return _hooks_of_saving is None or _hooks_of_saving(False) is not None  # noqa: FBT003  takes no keywords
+
+
 class Keep(torch.autograd.Function):
     """Keeps what `BlockGradient` needs, from before the frozen layer runs; its output, empty, says where it is.
 
     Gradient checkpointing runs a layer again only until everything it kept is there again. What is kept before the
-    last product of a layer spares that product, as a frozen layer without an adapter does.
+    last product of a layer spares that product, as a frozen layer without an adapter does. Elsewhere this node costs
+    the host time in every layer and wins nothing: it is for where `saving_is_watched`.
     """
 
     @staticmethod

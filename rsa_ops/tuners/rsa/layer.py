@@ -20,7 +20,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import resolve_quantization_backend
 from torch import Tensor, nn
 
-from rsa_ops.tuners.rsa.blocks import BlockGradient, Keep, write_entries
+from rsa_ops.tuners.rsa.blocks import BlockGradient, Keep, saving_is_watched, write_entries
 from rsa_ops.tuners.rsa.config import RsaConfig
 from rsa_ops.tuners.rsa.delta import RsaDelta
 from rsa_ops.tuners.rsa.merging import merge, unmerge
@@ -242,16 +242,18 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """Whether this forward pass belongs to the training of a resident adapter."""
         if self.stay is None or self._disable_adapters or self.merged:
             return False
-        return torch.is_grad_enabled() and self.stay.delta.weight.requires_grad
+        return torch.is_grad_enabled() and self.stay.delta.parts()[0].requires_grad
 
     def _learning(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         delta = cast("Stay", self.stay).delta
-        parts = (delta.gathered(x, learns=False), delta.scale, delta.rows, delta.columns)
+        weight, columns, rows, scale = delta.parts()
+        parts = (delta.gathered(x, learns=False), scale, rows, columns)
         compiling = torch.compiler.is_compiling()  # the compiler decides itself what is kept, and sees no stamps
-        kept = None if compiling else Keep.apply(delta.weight, *parts)  # type: ignore[no-untyped-call]
+        early = not compiling and saving_is_watched()
+        kept = Keep.apply(weight, *parts) if early else None  # type: ignore[no-untyped-call]
         output: Tensor = self.base_layer(x, *args, **kwargs)
         stamp = None if compiling else self.stamp
-        learning: Tensor = BlockGradient.apply(output, kept, delta.weight, *parts, delta.layout, stamp)  # type: ignore[no-untyped-call]
+        learning: Tensor = BlockGradient.apply(output, kept, weight, *parts, delta.layout, stamp)  # type: ignore[no-untyped-call]
         return learning
 
     def _prepare(self) -> None:

@@ -163,7 +163,7 @@ class RsaModel(BaseTuner):  # type: ignore[misc]
         layers = rsa_layers(self.model) if names or settles else []
         if names:
             self._check_rows(names, layers)
-        heads = [module for module in self.modules() if names and isinstance(module, AuxiliaryTrainingWrapper)]
+        heads = [m for m in self.modules() if isinstance(m, AuxiliaryTrainingWrapper)] if names else []
 
         def with_names(_: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any]:
             return given, {**keywords, "adapter_names": list(names)}
