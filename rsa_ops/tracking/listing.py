@@ -1,13 +1,18 @@
-"""All pipeline runs of a store in one list, newest first, from their tags alone: no artifact is opened."""
+"""All pipeline runs of a store in one list, newest first, from their tags alone: no artifact is opened.
+
+A local store is read from its tables, a server is asked by MLflow's client. A law holds the two ways together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from rsa_ops.tracking.store import read_store, store_errors
+from rsa_ops.tracking.inventory import pages
+from rsa_ops.tracking.store import local_database, read_store, store_errors
+from rsa_ops.tracking.tables import open_tables
 
 _PAGE = 1000
 
@@ -33,28 +38,55 @@ def list_runs(uri: str) -> tuple[RunLine, ...]:
     """The parent runs of every pipeline in the store at `uri`, newest first.
 
     Raises:
-        MissingError: there is no such store, or it does not answer.
+        MissingError: there is no such store, or it does not answer. ConflictError: it is locked.
     """
+    return _by_tables(uri) if local_database(uri) is not None else _by_client(uri)
+
+
+_RUNS = """
+SELECT runs.run_uuid, runs.experiment_id, pipeline.value, runs.start_time, runs.end_time, runs.status,
+       policy.value, headline.value
+FROM runs
+JOIN experiments ON experiments.experiment_id = runs.experiment_id
+JOIN tags AS pipeline ON pipeline.run_uuid = runs.run_uuid AND pipeline.key = 'rsa.pipeline'
+LEFT JOIN tags AS policy ON policy.run_uuid = runs.run_uuid AND policy.key = 'rsa.policy.sha256'
+LEFT JOIN tags AS headline ON headline.run_uuid = runs.run_uuid AND headline.key = 'rsa.headline'
+WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
+ORDER BY runs.start_time DESC, runs.run_uuid
+"""
+
+
+def _by_tables(uri: str) -> tuple[RunLine, ...]:
+    with open_tables(uri) as ask:
+        rows = ask(_RUNS)
+    return tuple(
+        RunLine(
+            run_id=run_id,
+            experiment_id=str(experiment_id),
+            pipeline=pipeline,
+            started_at=_time(started),
+            ended_at=_time(ended) if ended else None,
+            status=status,
+            policy_digest=policy or "",
+            headline=headline,
+        )
+        for run_id, experiment_id, pipeline, started, ended, status, policy, headline in rows
+    )
+
+
+def _by_client(uri: str) -> tuple[RunLine, ...]:
     client = read_store(uri).client
     with store_errors(uri):
-        experiments = [found.experiment_id for found in client.search_experiments(max_results=_PAGE)]
-        return tuple(map(_line, _parents(client, experiments)))
-
-
-def _parents(client: Any, experiments: list[str]) -> Iterator[Any]:
-    token: str | None = None
-    while True:
-        page = client.search_runs(
+        found = pages(partial(client.search_experiments, max_results=_PAGE))
+        experiments = [experiment.experiment_id for experiment in found]
+        search = partial(
+            client.search_runs,
             experiments,
             "tags.`rsa.pipeline` LIKE '%'",
             max_results=_PAGE,
             order_by=["attributes.start_time DESC"],
-            page_token=token,
         )
-        yield from page
-        token = page.token
-        if not token:
-            return
+        return tuple(map(_line, pages(search)))
 
 
 def _line(run: Any) -> RunLine:

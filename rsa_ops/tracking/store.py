@@ -108,10 +108,11 @@ def store_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, ConnectionError) as error:
-        raise _explained(error, uri) from error
+        raise explained(error, uri) from error
 
 
-def _explained(error: Exception, uri: str) -> RsaOpsError:
+def explained(error: Exception, uri: str) -> RsaOpsError:
+    """What an error of MLflow, its database or its transport means, and what to do next."""
     words = str(error)
     first = words.strip().splitlines()[0][:300] if words.strip() else type(error).__name__
     if "database is locked" in words:

@@ -7,19 +7,16 @@ needs five seconds for 5,000 (3.17.2). A server is asked by its client. A law ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from rsa_ops.core.digest import Digest
-from rsa_ops.errors import MissingError
 from rsa_ops.tracking.inventory import VARIANT, pages, stored_versions
-from rsa_ops.tracking.store import Store, local_database, read_store, store_errors
+from rsa_ops.tracking.store import Store, read_store, store_errors
+from rsa_ops.tracking.tables import open_tables
 
 DIGEST = "rsa.digest.sha256"
-_ACTIVE, _GONE = "active", "Deleted_Internal"
 
 
 @dataclass(frozen=True)
@@ -99,28 +96,13 @@ def _by_client(uri: str) -> Found:
 
 
 def _by_tables(uri: str) -> Found:
-    from sqlalchemy import column, select, table
-
-    names = ("model_id", "source_run_id", "creation_timestamp_ms")
-    models = table("logged_models", *map(column, (*names, "model_type", "lifecycle_stage")))
-    params = table("logged_model_params", *map(column, ("model_id", "param_key", "param_value")))
-    tags = table("logged_model_tags", *map(column, ("model_id", "tag_key", "tag_value")))
-    made = table("model_versions", *map(column, ("name", "version", "current_stage")))
-    marks = table("model_version_tags", *map(column, ("name", "version", "key", "value")))
-    ours = select(*(models.c[name] for name in names))
-    ours = ours.where(models.c.model_type == VARIANT, models.c.lifecycle_stage == _ACTIVE)
-    ids = ours.with_only_columns(models.c.model_id).scalar_subquery()
-    with _tables(uri) as connection:
-        rows = connection.execute(ours).all()
+    with open_tables(uri) as ask:
+        rows = ask(_MODELS, kind=VARIANT)
         settings: dict[str, dict[str, str]] = {}
-        for model_id, key, value in connection.execute(select(params).where(params.c.model_id.in_(ids))).all():
+        for model_id, key, value in ask(_PARAMS, kind=VARIANT):
             settings.setdefault(model_id, {})[key] = value
-        digested = select(tags.c.model_id, tags.c.tag_value).where(tags.c.tag_key == DIGEST)
-        digests = dict(connection.execute(digested).tuples().all())
-        joined = marks.join(made, (made.c.name == marks.c.name) & (made.c.version == marks.c.version))
-        alive = select(marks.c.value, marks.c.name, marks.c.version).select_from(joined)
-        alive = alive.where(marks.c.key == DIGEST, made.c.current_stage != _GONE)
-        versions = [(digest, f"{name}/{version}") for digest, name, version in connection.execute(alive)]
+        digests: dict[str, Digest] = dict(ask(_DIGESTS, digest=DIGEST))
+        versions = [(digest, f"{name}/{version}") for digest, name, version in ask(_VERSIONS, digest=DIGEST)]
     variants = [
         StoredVariant(model_id, run_id or "", made_ms, digests.get(model_id, ""), settings.get(model_id, {}))
         for model_id, run_id, made_ms in rows
@@ -128,23 +110,17 @@ def _by_tables(uri: str) -> Found:
     return variants, versions
 
 
-@contextmanager
-def _tables(uri: str) -> Iterator[Any]:
-    from sqlalchemy import create_engine
-    from sqlalchemy.exc import SQLAlchemyError
-
-    local = local_database(uri)
-    if local is not None and not local.is_file():
-        raise MissingError(f"there is no MLflow store at {local}", hint="Give --store URI.")
-    try:
-        engine = create_engine(uri)
-        try:
-            with engine.connect() as connection:
-                yield connection
-        finally:
-            engine.dispose()
-    except (SQLAlchemyError, ImportError) as error:
-        first = str(error).strip().splitlines()[0][:200]
-        raise MissingError(
-            f"the MLflow store does not answer as it should: {first}", hint="Is it a store of this MLflow version?"
-        ) from error
+_MODELS = """
+SELECT model_id, source_run_id, creation_timestamp_ms FROM logged_models
+WHERE model_type = :kind AND lifecycle_stage = 'active'
+"""
+_PARAMS = """
+SELECT model_id, param_key, param_value FROM logged_model_params
+WHERE model_id IN (SELECT model_id FROM logged_models WHERE model_type = :kind AND lifecycle_stage = 'active')
+"""
+_DIGESTS = "SELECT model_id, tag_value FROM logged_model_tags WHERE tag_key = :digest"
+_VERSIONS = """
+SELECT marks.value, marks.name, marks.version FROM model_version_tags AS marks
+JOIN model_versions AS made ON made.name = marks.name AND made.version = marks.version
+WHERE marks.key = :digest AND made.current_stage <> 'Deleted_Internal'
+"""
