@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
-import audit_page
-import portfolio_page
 import reading
-import run_page
 import streamlit as st
-import verdict_page
-import what_if_page
 from reading import Sources
 from words import LANGUAGES, Words
 
@@ -34,26 +30,27 @@ def main() -> None:
     words = LANGUAGES[chosen or LANGUAGE]
     sources = Sources(STORE, LEDGER or None)
     pages = [
-        _page(portfolio_page.show, sources, words, words.portfolio, "portfolio"),
-        _page(verdict_page.show, sources, words, words.verdicts, "verdicts"),
-        _page(what_if_page.show, sources, words, words.what_if, "what-if"),
-        _page(audit_page.show, sources, words, words.audit, "audit"),
-        _page(run_page.show, sources, words, words.run, "run"),
+        _page("portfolio_page", sources, words, words.portfolio, "portfolio"),
+        _page("verdict_page", sources, words, words.verdicts, "verdicts"),
+        _page("what_if_page", sources, words, words.what_if, "what-if"),
+        _page("audit_page", sources, words, words.audit, "audit"),
+        _page("run_page", sources, words, words.run, "run"),
     ]
     st.navigation(pages).run()
     st.sidebar.caption(words.read_only)
 
 
-def _page(show: object, sources: Sources, words: Words, title: str, path: str) -> object:
+def _page(module: str, sources: Sources, words: Words, title: str, path: str) -> object:
     return st.Page(
-        partial(_guarded, show, sources, words, title), title=title, url_path=path, default=path == "portfolio"
+        partial(_guarded, module, sources, words, title), title=title, url_path=path, default=path == "portfolio"
     )
 
 
-def _guarded(show: object, sources: Sources, words: Words, title: str) -> None:
+def _guarded(module: str, sources: Sources, words: Words, title: str) -> None:
     st.title(title)
+    # A page is imported when it is opened: charts, costs and the ledger are no part of the first one.
     try:
-        show(sources, words)  # type: ignore[operator]
+        import_module(module).show(sources, words)
     except RsaOpsError as error:
         st.error(f"{error.message}\n\n{error.hint}")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 import sysconfig
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +15,15 @@ from rsa_ops.cli.output import LedgerAddress, print_note
 from rsa_ops.errors import ExitCode, MissingError, UsageError
 
 LANGUAGES = ("en", "ja")
+FIRST_PAGE = "portfolio_page"
+TABLES = ("pandas", "pyarrow")
+"""What Streamlit imports when a page shows its first table."""
 SETTINGS = {
     "browser.gatherUsageStats": False,
     "server.headless": True,
     "server.fileWatcherType": "none",
+    # A full garbage collection after every page walks all that was imported, while the browser asks for files.
+    "runner.postScriptGC": False,
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "theme.base": "light",
@@ -60,18 +67,23 @@ def dashboard(
 
 
 def serve(script: Path, arguments: list[str], settings: dict[str, object]) -> None:
-    """Serve a Streamlit script in this process until it is interrupted.
-
-    mlflow is imported before, so that the first reader does not wait for it.
-    """
+    """Serve a Streamlit script in this process until it is interrupted; its first argument is the MLflow store."""
     from streamlit.web import bootstrap
 
-    from rsa_ops.tracking.listing import warm_up
-
-    warm_up()
+    warm_up(script.parent, arguments[0])
     options = {name.replace(".", "_"): value for name, value in settings.items()}
     bootstrap.load_config_options(options)
     bootstrap.run(str(script), is_hello=False, args=arguments, flag_options=options)
+
+
+def warm_up(folder: Path, store: str) -> None:
+    """Import what the first page needs before it is asked for, so that the first reader does not wait for it."""
+    from rsa_ops.tracking.listing import warm_up as warm_up_listing
+
+    warm_up_listing(store)
+    sys.path.insert(0, str(folder))  # as Streamlit does for its script
+    for name in (FIRST_PAGE, *TABLES):
+        importlib.import_module(name)
 
 
 def dashboards_folder() -> Path:

@@ -10,17 +10,17 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rsa_ops.core.headline import Headline
 from rsa_ops.errors import MissingError
-from rsa_ops.governance.entry import Sealed
-from rsa_ops.governance.store import open_ledger
-from rsa_ops.reporting.inputs import ReportInputs
-from rsa_ops.stages.ledger import beside
-from rsa_ops.stages.report import read_results
-from rsa_ops.tracking.listing import RunLine, list_runs
-from rsa_ops.tracking.runs import fetch_files
+from rsa_ops.tracking.listing import RunLine, list_runs, run_folder
 from rsa_ops.tracking.store import local_database, read_store
+
+# The list of runs is what a reader waits for: the rooms of the ledger and of the records are imported where used.
+if TYPE_CHECKING:
+    from rsa_ops.governance.entry import Sealed
+    from rsa_ops.reporting.inputs import ReportInputs
 
 DATABASE = "mlflow.db"
 
@@ -67,6 +67,8 @@ def find_store(named: str | None) -> str:
 
 def find_ledger(named: str | None, store: str) -> str | None:
     """The ledger that is meant: the one named, else the file beside a local store; None where there is none."""
+    from rsa_ops.stages.ledger import beside
+
     if named is not None:
         return named
     address = beside(store)
@@ -83,11 +85,17 @@ def read_portfolio(store: str) -> tuple[PortfolioRun, ...]:
 
 
 def read_run(store: str, run_id: str, ledger: str | None = None) -> ReportInputs:
-    """All records of one run, brought from the store.
+    """All records of one run: read where they lie on this machine, or brought from the store.
 
     Raises:
         MissingError: the store has no such run, or no records of it; no such ledger.
     """
+    from rsa_ops.stages.report import read_results
+    from rsa_ops.tracking.runs import fetch_files
+
+    near = run_folder(store, run_id)
+    if near is not None:
+        return read_results(near, ledger)
     opened = read_store(store)
     with tempfile.TemporaryDirectory() as folder:
         return read_results(fetch_files(opened, run_id, "", Path(folder)), ledger)
@@ -99,6 +107,8 @@ def read_named(run: str, store: str | None, ledger: str | None) -> ReportInputs:
     Raises:
         MissingError: neither a folder nor a run of the store.
     """
+    from rsa_ops.stages.report import read_results
+
     if Path(run).is_dir():
         return read_results(Path(run), ledger)
     if "/" in run or "\\" in run:
@@ -112,6 +122,8 @@ def read_ledger(address: str, newest: int) -> LedgerReading:
     Raises:
         MissingError: there is no ledger. IntegrityError: an entry that cannot be read.
     """
+    from rsa_ops.governance.store import open_ledger
+
     with closing(open_ledger(address, write=False)) as ledger, ledger.view() as view:
         head = view.head()
         count = 0 if head is None else head.entry.sequence + 1

@@ -8,8 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from rsa_ops.errors import MissingError
 from rsa_ops.tracking.inventory import pages
 from rsa_ops.tracking.store import local_database, read_store, store_errors
 from rsa_ops.tracking.tables import open_tables
@@ -89,6 +93,24 @@ def _by_client(uri: str) -> tuple[RunLine, ...]:
         return tuple(map(_line, pages(search)))
 
 
+def run_folder(uri: str, run_id: str) -> Path | None:
+    """The folder of a run's artifacts, where the store and they are on this machine; None where MLflow must fetch.
+
+    Raises:
+        MissingError: a local store has no such run.
+    """
+    if local_database(uri) is None:
+        return None
+    with open_tables(uri) as ask:
+        rows = ask("SELECT artifact_uri FROM runs WHERE run_uuid = :run", run=run_id)
+    if not rows:
+        raise MissingError(
+            f"the MLflow store {uri} has no run {run_id}", hint="`rsa-ops dashboard` lists its runs."
+        )
+    place = urlsplit(rows[0][0])
+    return Path(url2pathname(place.path)) if place.scheme == "file" and not place.netloc else None
+
+
 def _line(run: Any) -> RunLine:
     tags = run.data.tags
     return RunLine(
@@ -107,6 +129,7 @@ def _time(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def warm_up() -> None:
-    """Import MLflow now (seconds), so that the first `list_runs` does not."""
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+def warm_up(uri: str) -> None:
+    """Import now what the first `list_runs(uri)` would: for a server, MLflow (seconds)."""
+    if local_database(uri) is None:
+        from mlflow import MlflowClient  # noqa: F401

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rsa_ops.errors import MissingError
-from rsa_ops.tracking.listing import _by_client, list_runs
+from rsa_ops.tracking.listing import _by_client, list_runs, run_folder
 from rsa_ops.tracking.runs import end_run, start_run
 from rsa_ops.tracking.store import Store, open_store
 
@@ -71,3 +71,17 @@ def test_a_local_store_is_listed_without_mlflow(store: Store) -> None:
 def test_a_server_that_is_not_there_is_missing() -> None:
     with pytest.raises(MissingError, match="does not answer"):
         list_runs("http://127.0.0.1:9")
+
+
+def test_the_folder_of_a_run_is_where_mlflow_has_its_artifacts(store: Store) -> None:
+    run = start_run(store, "walk", {"pipeline": "triage"})
+    store.client.log_text(run, "words", "records/note.txt")
+    folder = run_folder(store.uri, run)
+    assert folder is not None
+    assert (folder / "records" / "note.txt").read_text(encoding="utf-8") == "words"
+
+
+def test_a_run_that_a_local_store_lacks_is_missing_and_a_server_has_no_folder(store: Store) -> None:
+    with pytest.raises(MissingError, match="has no run 00"):
+        run_folder(store.uri, "00")
+    assert run_folder("http://127.0.0.1:9", "00") is None
