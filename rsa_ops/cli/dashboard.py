@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
 import sysconfig
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +14,8 @@ from rsa_ops.cli.output import LedgerAddress, print_note
 from rsa_ops.errors import ExitCode, MissingError, UsageError
 
 LANGUAGES = ("en", "ja")
-FIRST_PAGE = "portfolio_page"
-TABLES = ("pandas", "pyarrow")
-"""What Streamlit imports when a page shows its first table."""
+FIRST_PAGE = ("rsa_ops.stages.portfolio", "rsa_ops.reporting.inputs", "pandas", "pyarrow")
+"""What the first page imports, and Streamlit with its first table; pages themselves ask for a running server."""
 SETTINGS = {
     "browser.gatherUsageStats": False,
     "server.headless": True,
@@ -70,19 +68,18 @@ def serve(script: Path, arguments: list[str], settings: dict[str, object]) -> No
     """Serve a Streamlit script in this process until it is interrupted; its first argument is the MLflow store."""
     from streamlit.web import bootstrap
 
-    warm_up(script.parent, arguments[0])
+    warm_up(arguments[0])
     options = {name.replace(".", "_"): value for name, value in settings.items()}
     bootstrap.load_config_options(options)
     bootstrap.run(str(script), is_hello=False, args=arguments, flag_options=options)
 
 
-def warm_up(folder: Path, store: str) -> None:
+def warm_up(store: str) -> None:
     """Import what the first page needs before it is asked for, so that the first reader does not wait for it."""
     from rsa_ops.tracking.listing import warm_up as warm_up_listing
 
     warm_up_listing(store)
-    sys.path.insert(0, str(folder))  # as Streamlit does for its script
-    for name in (FIRST_PAGE, *TABLES):
+    for name in FIRST_PAGE:
         importlib.import_module(name)
 
 
