@@ -24,10 +24,15 @@ def main() -> None:
     """Choose language and page; errors of ours become sentences."""
     st.set_page_config(page_title="rsa_ops", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
     st.html(f"<style>{reading.STYLE}</style>")
-    chosen = st.sidebar.segmented_control(
-        "Language / 言語", list(LANGUAGES), default=LANGUAGE, format_func={"en": "English", "ja": "日本語"}.get
+    names = list(LANGUAGES)
+    chosen = st.sidebar.radio(
+        "Language / 言語",
+        names,
+        index=names.index(LANGUAGE),
+        format_func={"en": "English", "ja": "日本語"}.__getitem__,
+        horizontal=True,
     )
-    words = LANGUAGES[chosen or LANGUAGE]
+    words = LANGUAGES[chosen]
     sources = Sources(STORE, LEDGER or None)
     pages = [
         _page("portfolio_page", sources, words, words.portfolio, "portfolio"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from rsa_ops.core.money import Money
-from rsa_ops.reporting.inputs import ReportInputs
 from rsa_ops.stages.portfolio import LedgerReading, PortfolioRun, read_ledger, read_portfolio, read_run
+
+if TYPE_CHECKING:
+    from rsa_ops.reporting.inputs import ReportInputs  # the room of the reports is no part of the first page
 
 STYLE = """
 .stApp, .stApp p, .stApp li, .stApp h1, .stApp h2, .stApp h3, .stApp label {
@@ -20,6 +25,18 @@ STYLE = """
 [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
 [data-testid="stMetricValue"], [data-testid="stMetricValue"] * { white-space: normal; overflow: visible; }
 [data-testid="stMetricValue"] { font-variant-numeric: tabular-nums; font-weight: 650; font-size: 1.5rem; }
+.stApp dl.rsa-totals { display: grid; gap: 0.75rem 1rem; margin: 0 0 1rem; padding: 0; }
+.stApp dl.rsa-totals { grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); }
+.rsa-totals dt { font-size: 0.875rem; color: #4a5662; }
+.stApp .rsa-totals dd { margin: 0; font-size: 1.5rem; font-weight: 650; font-variant-numeric: tabular-nums; }
+.rsa-table { overflow-x: auto; }
+.rsa-table table { width: 100%; border-collapse: collapse; }
+.rsa-table table { font-size: 0.875rem; font-variant-numeric: tabular-nums; }
+.rsa-table th, .rsa-table td { padding: 0.35rem 0.5rem; border: 1px solid #d5dbe1; text-align: left; }
+.rsa-table th { background: #f5f7f9; color: #4a5662; font-weight: 600; vertical-align: bottom; }
+.rsa-table th { min-width: 4.5rem; }
+.rsa-table td { white-space: nowrap; }
+.rsa-table td.figure { text-align: right; }
 """
 
 
@@ -47,6 +64,30 @@ def run_records(store: str, run_id: str) -> ReportInputs:
 def ledger(address: str, newest: int) -> LedgerReading:
     """The last words of the ledger."""
     return read_ledger(address, newest)
+
+
+def totals(figures: Mapping[str, str]) -> str:
+    """Figures in a row, each under its name, as HTML."""
+    entries = (f"<div><dt>{escape(name)}</dt><dd>{escape(figure)}</dd></div>" for name, figure in figures.items())
+    return f'<dl class="rsa-totals">{"".join(entries)}</dl>'
+
+
+def table(label: str, rows: Sequence[Mapping[str, str]], figures: Sequence[str]) -> str:
+    """A table as HTML that scrolls in its place where it is too wide; the columns `figures` stand to the right."""
+    names = list(rows[0])
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    kinds = ["figure" if name in figures else "words" for name in names]
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td class="{kind}">{escape(row[name])}</td>' for name, kind in zip(names, kinds, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    # The keyboard reaches what scrolls by its tab index.
+    return (
+        f'<div class="rsa-table" role="region" aria-label="{escape(label)}" tabindex="0">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def money(amount: Money | None, missing: str) -> str:

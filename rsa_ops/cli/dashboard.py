@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sysconfig
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +15,8 @@ from rsa_ops.cli.output import LedgerAddress, print_note
 from rsa_ops.errors import ExitCode, MissingError, UsageError
 
 LANGUAGES = ("en", "ja")
-FIRST_PAGE = ("rsa_ops.stages.portfolio", "rsa_ops.reporting.inputs", "pandas", "pyarrow")
-"""What the first page imports, and Streamlit with its first table; pages themselves ask for a running server."""
+FIRST_PAGE = ("rsa_ops.stages.portfolio", "numpy", "PIL.Image")
+"""What the first page imports, and Streamlit for its icon; pages themselves ask for a running server."""
 SETTINGS = {
     "browser.gatherUsageStats": False,
     "server.headless": True,
@@ -75,12 +76,15 @@ def serve(script: Path, arguments: list[str], settings: dict[str, object]) -> No
 
 
 def warm_up(store: str) -> None:
-    """Import what the first page needs before it is asked for, so that the first reader does not wait for it."""
+    """Do before what the first page would do once, so that the first reader does not wait for it."""
     from rsa_ops.tracking.listing import warm_up as warm_up_listing
 
     warm_up_listing(store)
     for name in FIRST_PAGE:
         importlib.import_module(name)
+    # Streamlit looks at the stack once, when its first element is sent, and Python then looks up the file of every
+    # module, a fifth of a second; it remembers them.
+    inspect.stack()
 
 
 def dashboards_folder() -> Path:

@@ -63,7 +63,7 @@ def test_nothing_complains_overflows_or_leaves_the_machine(
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: _leaves(request.url, address) and complaints.append(request.url))
     page.goto(address)
-    page.wait_for_selector('[data-testid="stDataFrame"]')
+    page.wait_for_selector(".rsa-table td")
     if language == "ja":
         _open_sidebar(page)
         page.get_by_text("日本語").click()

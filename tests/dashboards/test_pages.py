@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import string
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -36,13 +38,43 @@ def dump(database: Path) -> list[str]:
 def test_the_portfolio_has_a_line_for_each_pipeline_and_adds_up_what_is_promoted(page, language: str) -> None:
     found = page("portfolio_page", language)
     assert not found.exception
-    table = found.dataframe[0].value
-    assert set(table.iloc[:, 0]) == {"triage", "report"}
-    shown = [metric.value for metric in found.metric]
-    assert shown == ["2", "4", "2 / 2", "¥3,545"]  # 2,345 of the newest verdict of triage and 1,200 of report
-    triage = table[table.iloc[:, 0] == "triage"].iloc[0].tolist()
-    assert triage[1] == words(language).outcomes["promote"]  # the newest run that came to a verdict
-    assert triage[2:8] == ["+0.4 (accuracy)", "-3.0", "¥2,345", "¥2,245", "40%", 3]
+    (shown,) = (part.proto.body for part in found.get("html"))
+    assert texts(shown, "dd") == [
+        "2",
+        "4",
+        "2 / 2",
+        "¥3,545",
+    ]  # ¥2,345 of triage's newest verdict, ¥1,200 of report's
+    cells = texts(shown, "td")
+    width = len(texts(shown, "th"))
+    rows = {row[0]: row for row in (cells[at : at + width] for at in range(0, len(cells), width))}
+    assert rows.keys() == {"triage", "report"}
+    promote = words(language).outcomes["promote"]  # the newest run that came to a verdict
+    assert rows["triage"][1:8] == [promote, "+0.4 (accuracy)", "-3.0", "¥2,345", "¥2,245", "40%", "3"]
+
+
+def texts(page: str, kind: str) -> list[str]:
+    return re.findall(f"<{kind}[^>]*>([^<]*)</{kind}>", page)
+
+
+def test_the_first_page_waits_for_neither_mlflow_nor_pandas(filled: Path) -> None:
+    script = (
+        "import sys; from streamlit.testing.v1 import AppTest; "
+        "page = AppTest.from_file(sys.path.pop(0) + '/app.py', default_timeout=60).run(); "
+        "print(len(page.exception), sys.modules.keys() & {'mlflow', 'pandas', 'sqlalchemy'} or 'none')"
+    )
+    script = f"import sys; sys.path.insert(0, {str(PAGES)!r}); sys.path.insert(0, {str(PAGES)!r}); {script}"
+    command = [sys.executable, "-c", script, f"sqlite:///{filled / 'mlflow.db'}", "", "en"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["0", "none"]
+
+
+def test_a_name_stands_in_a_table_as_it_is_and_never_as_html(page) -> None:
+    import reading
+
+    made = reading.table('a"b', [{"<i>": "<script>", "n": "1 & 2"}], ("n",)) + reading.totals({"<b>": "<u>"})
+    assert not re.search(r"<(script|i|b|u)>", made)
+    assert texts(made, "td") == ["&lt;script&gt;", "1 &amp; 2"]
+    assert 'aria-label="a&quot;b"' in made
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
