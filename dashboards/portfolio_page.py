@@ -1,7 +1,7 @@
 """Page: one line for every pipeline, with its latest verdict, its quality and what it saves.
 
-It is the first page, and plain HTML: `st.dataframe` and `st.metric` fetch 1.8 MB of scripts in 40 files before they
-show a figure, about as much as all the rest of the page.
+It is the first page, and plain HTML: `st.dataframe` and `st.metric` fetch dozens of further scripts before they show
+a figure, and pandas is imported for them.
 """
 
 from __future__ import annotations
