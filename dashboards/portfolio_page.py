@@ -1,7 +1,7 @@
 """Page: one line for every pipeline, with its latest verdict, its quality and what it saves.
 
-It is the first page, and plain HTML: `st.dataframe` and `st.metric` fetch dozens of further scripts before they show
-a figure, and pandas is imported for them.
+It is the first page, and plain HTML: `st.dataframe` and `st.metric` fetch dozens of further scripts before they
+show a figure, and pandas is imported for them.
 """
 
 from __future__ import annotations

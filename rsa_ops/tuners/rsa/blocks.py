@@ -81,7 +81,7 @@ class Keep(torch.autograd.Function):
     """Keeps what `BlockGradient` needs, from before the frozen layer runs; its output, empty, says where it is.
 
     Gradient checkpointing runs a layer again only until everything it kept is there again. What is kept before the
-    last product of a layer spares that product, as a frozen layer without an adapter does. Elsewhere this node takes
+    last product of a layer spares that product, as a frozen layer without an adapter does. Elsewhere it takes
     host time in every layer and wins nothing: it is for where `saving_is_watched`.
     """
 
