@@ -62,7 +62,7 @@ ORDER BY runs.start_time DESC, runs.run_uuid
 
 def _by_tables(uri: str) -> tuple[RunLine, ...]:
     with open_tables(uri) as ask:
-        rows = ask(_RUNS)
+        rows = ask(_RUNS, {})
     return tuple(
         RunLine(
             run_id=run_id,
@@ -102,7 +102,7 @@ def run_folder(uri: str, run_id: str) -> Path | None:
     if local_database(uri) is None:
         return None
     with open_tables(uri) as ask:
-        rows = ask("SELECT artifact_uri FROM runs WHERE run_uuid = :run", run=run_id)
+        rows = ask("SELECT artifact_uri FROM runs WHERE run_uuid = :run", {"run": run_id})
     if not rows:
         raise MissingError(
             f"the MLflow store {uri} has no run {run_id}", hint="`rsa-ops dashboard` lists its runs."

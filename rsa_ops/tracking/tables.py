@@ -7,7 +7,7 @@ them together with what MLflow's own client answers.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from rsa_ops.errors import MissingError
 from rsa_ops.tracking.store import explained, local_database
 
-Ask: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
-"""`ask(sql, name=value, ...)`: all rows of a SELECT; `:name` stands for a value."""
+Ask: TypeAlias = Callable[[str, Mapping[str, object]], Sequence[tuple[Any, ...]]]
+"""`ask(sql, values)`: all rows of a SELECT, in which `:name` stands for the value of that name."""
 
 _LOCK_SECONDS = 20.0
 
@@ -45,7 +45,7 @@ def _file(path: Path, uri: str) -> Iterator[Ask]:
         with closing(sqlite3.connect(address, timeout=_LOCK_SECONDS, uri=True, isolation_level=None)) as connection:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("BEGIN")  # all answers are about one moment
-            yield lambda sql, **values: connection.execute(sql, values).fetchall()
+            yield lambda sql, values: connection.execute(sql, values).fetchall()
     except sqlite3.Error as error:
         raise explained(error, uri) from error
 
@@ -59,7 +59,7 @@ def _server(uri: str) -> Iterator[Ask]:
         engine = create_engine(uri)
         try:
             with engine.connect() as connection:
-                yield lambda sql, **values: [tuple(row) for row in connection.execute(text(sql), values)]
+                yield lambda sql, values: [tuple(row) for row in connection.execute(text(sql), values)]
         finally:
             engine.dispose()
     except (SQLAlchemyError, ImportError) as error:

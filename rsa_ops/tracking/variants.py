@@ -97,12 +97,12 @@ def _by_client(uri: str) -> Found:
 
 def _by_tables(uri: str) -> Found:
     with open_tables(uri) as ask:
-        rows = ask(_MODELS, kind=VARIANT)
+        rows = ask(_MODELS, {"kind": VARIANT})
         settings: dict[str, dict[str, str]] = {}
-        for model_id, key, value in ask(_PARAMS, kind=VARIANT):
+        for model_id, key, value in ask(_PARAMS, {"kind": VARIANT}):
             settings.setdefault(model_id, {})[key] = value
-        digests: dict[str, Digest] = dict(ask(_DIGESTS, digest=DIGEST))
-        versions = [(digest, f"{name}/{version}") for digest, name, version in ask(_VERSIONS, digest=DIGEST)]
+        digests: dict[str, Digest] = dict(ask(_DIGESTS, {"digest": DIGEST}))
+        versions = [(digest, f"{name}/{version}") for digest, name, version in ask(_VERSIONS, {"digest": DIGEST})]
     variants = [
         StoredVariant(model_id, run_id or "", made_ms, digests.get(model_id, ""), settings.get(model_id, {}))
         for model_id, run_id, made_ms in rows
