@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 from rsa_ops.errors import IntegrityError, MissingError, UsageError
 from rsa_ops.governance.audit import AuditReport, KeyLine, chain_notes, overdue
 from rsa_ops.governance.checkpoint import Checkpoint, make_checkpoint, read_checkpoint
-from rsa_ops.governance.database import database_file, ledger_url
 from rsa_ops.governance.entry import Sealed, from_base64, message, to_instant
 from rsa_ops.governance.export import read_export
 from rsa_ops.governance.finding import Finding
@@ -21,7 +19,7 @@ from rsa_ops.governance.store import open_ledger, utc_now
 from rsa_ops.governance.timestamp import stamped_at
 from rsa_ops.governance.verify import Verified, verify_rows
 from rsa_ops.governance.view import Row, View
-from rsa_ops.stages.ledger import default_address
+from rsa_ops.stages.ledger import default_address, known_store
 from rsa_ops.tracking.registry import read_registry
 from rsa_ops.tracking.store import Store, read_store
 
@@ -116,16 +114,6 @@ def _stamps(question: Question) -> tuple[str, ...]:
     if not question.checkpoints:
         raise UsageError("--tsa-roots without a --checkpoint", hint="Time stamps are on checkpoints.")
     return tuple(f"time stamp of {to_instant(stamped_at(path, roots))} on {path}" for path in question.checkpoints)
-
-
-def known_store(address: str | None, store: str | None, file: Path | None = None) -> str | None:
-    """The store that the ledger at `address` (or an exported `file`) is the truth of, as far as one is known."""
-    named = store or os.environ.get("MLFLOW_TRACKING_URI")
-    if named is not None or file is not None:
-        return named
-    ledger = database_file(ledger_url(address or default_address()))
-    beside = None if ledger is None else ledger.with_name("mlflow.db")
-    return f"sqlite:///{beside}" if beside is not None and beside.is_file() else None
 
 
 def _disagreements(verified: Verified, uri: str) -> tuple[Finding, ...]:

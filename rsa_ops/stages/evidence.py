@@ -17,8 +17,8 @@ from rsa_ops.governance.papers.questions import CHECKPOINT
 from rsa_ops.governance.papers.story import read_entries, tell
 from rsa_ops.governance.payloads import Papers
 from rsa_ops.governance.store import open_ledger, utc_now
-from rsa_ops.stages.audit import known_store, reading_store
-from rsa_ops.stages.ledger import default_address
+from rsa_ops.stages.audit import reading_store
+from rsa_ops.stages.ledger import default_address, known_store
 from rsa_ops.stages.papers import CHECKPOINT as KEPT_CHECKPOINT
 from rsa_ops.tracking.runs import fetch_files
 from rsa_ops.tracking.store import Store

@@ -51,6 +51,16 @@ def default_address() -> str:
     raise MissingError(f"there is no ledger at {' nor at '.join(places)}", hint="Give --ledger.")
 
 
+def known_store(address: str | None, store: str | None, file: Path | None = None) -> str | None:
+    """The store that the ledger at `address` (or an exported `file`) is the truth of, as far as one is known."""
+    named = store or os.environ.get("MLFLOW_TRACKING_URI")
+    if named is not None or file is not None:
+        return named
+    ledger = database_file(ledger_url(address or default_address()))
+    database = None if ledger is None else ledger.with_name("mlflow.db")
+    return f"sqlite:///{database}" if database is not None and database.is_file() else None
+
+
 def run_notary(choice: LedgerChoice, store_uri: str, work: Path, tell: Callable[[str], None]) -> Notary:
     """The ledger of a run: as chosen, else beside its local store, else in its working folder."""
     return open_notary(choice.address or beside(store_uri) or str(work / LEDGER_FILE), choice.key, tell)

@@ -19,8 +19,7 @@ from rsa_ops.governance.payloads import Papers, Plan, VerdictGiven, read_payload
 from rsa_ops.governance.pointer import MOVES
 from rsa_ops.governance.store import open_ledger
 from rsa_ops.governance.view import View
-from rsa_ops.stages.audit import known_store
-from rsa_ops.stages.ledger import beside, default_address
+from rsa_ops.stages.ledger import beside, default_address, known_store
 from rsa_ops.tracking.variants import Inventory, StoredVariant, read_inventory
 
 

@@ -29,8 +29,8 @@ from rsa_ops.governance.pointer import LivePointer, open_intents, subject_of
 from rsa_ops.governance.promotion import Outside
 from rsa_ops.governance.promotions import Judged
 from rsa_ops.governance.reconcile import Reconciled, Stray, put_back, reconcile, strays
-from rsa_ops.stages.audit import known_store, reading_store
-from rsa_ops.stages.ledger import open_writer
+from rsa_ops.stages.audit import reading_store
+from rsa_ops.stages.ledger import known_store, open_writer
 from rsa_ops.tracking.registry import AliasPointer, by_number, live_version
 from rsa_ops.tracking.store import Store
 

@@ -12,7 +12,7 @@ from rsa_ops.governance.pointer import MOVES, open_intent, subject_of
 from rsa_ops.governance.trust import Trust
 from rsa_ops.governance.view import View
 from rsa_ops.serving.resolved import Resolved
-from rsa_ops.stages.audit import known_store
+from rsa_ops.stages.ledger import known_store
 from rsa_ops.tracking.registry import Version, by_alias, by_number
 from rsa_ops.tracking.store import Store, read_store
 
