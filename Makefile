@@ -10,7 +10,7 @@ demo: $(DONE)
 	$(BIN)/rsa-ops demo
 
 test: $(DONE)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(DONE)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from rsa_ops.stages.run import Run
 from rsa_ops.stages.validate import Data, split_file
 from rsa_ops.tracking.runs import CellLog, RunFacts
 from rsa_ops.training.cell import ARTIFACT, HISTORY, MEASUREMENTS, TrainTask, train_cell
+from rsa_ops.training.config import ArmConfig
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,27 @@ def train(run: Run, data: Data) -> tuple[Trained, ...]:
         CellFailed: a cell diverged or crashed; all others are finished and kept.
     """
     config = run.config
-    cells = [Cell(arm=arm, seed=seed) for seed in config.train.seeds for arm in config.train.arms]
+    cells = [Cell(arm=arm, seed=seed) for seed in config.train.seeds for arm in longest_first(config.train.arms)]
     run.progress.stage("train", f"{len(cells)} cells: {', '.join(config.train.arms)}")
     base = resolve_base(config.model.base, expected=config.model.base_digest)
     items = [_item(run, data, base, cell) for cell in cells]
     results = cached_map(
         train_cell, items, root=run.cells, log=train_log(run), executor=run.executor, progress=run.progress
     )
-    trained = tuple(
+    seeds, arms = list(config.train.seeds), list(config.train.arms)
+    found = [
         Trained(result.folder, result.item.key, read_record(Measurements, result.folder / MEASUREMENTS))
         for result in results
-    )
+    ]
+    trained = tuple(sorted(found, key=lambda model: (seeds.index(model.cell.seed), arms.index(model.cell.arm))))
     for model in trained:
         run.keep(model.measurements, f"measurements/{model.cell.name}.json")
     return trained
+
+
+def longest_first(arms: Mapping[str, ArmConfig]) -> list[str]:
+    """Of every seed full fine-tuning begins first: begun last, it would be waited for with idle workers."""
+    return sorted(arms, key=lambda name: arms[name].method != "full")
 
 
 def train_log(run: Run) -> CellLog:
