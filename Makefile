@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
 
-.PHONY: demo test test-slow check setup clean
+.PHONY: demo test test-slow check focus setup clean
 
 demo: $(DONE)
 	$(BIN)/rsa-ops demo
@@ -17,6 +17,9 @@ test-slow: $(DONE)
 
 check: $(DONE)
 	ci/check
+
+focus: $(DONE)  # the official validator of FOCUS, which needs python3.12, in an environment of its own
+	$(BIN)/python ci/focus.py .venv-focus
 
 setup: $(DONE)
 

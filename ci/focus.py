@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PYTHON = "python3.12"
+PYTHON = os.environ.get("FOCUS_PYTHON", "python3.12")
 PINNED = ("focus-validator==2.2.1", "numpy==1.26.4", "pandas==2.3.3", "pyarrow==23.0.1")
 VERSION = "1.2"
 CRITERIA = "ACCOUNT_NAMING_SUPPORTED"
@@ -50,7 +50,10 @@ def main() -> int:
 def prepare(venv: Path) -> None:
     """Make the environment of the validator."""
     if not (venv / "bin" / "focus-validator").exists():
-        subprocess.run([PYTHON, "-m", "venv", venv], check=True)
+        try:
+            subprocess.run([PYTHON, "-m", "venv", venv], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SystemExit(f"the validator needs Python 3.12; set FOCUS_PYTHON to one ({error})") from None
         subprocess.run([venv / "bin" / "python", "-m", "pip", "install", "--quiet", *PINNED], check=True)
 
 
