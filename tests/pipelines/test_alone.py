@@ -16,7 +16,8 @@ from rsa_ops.core.record import Record
 from rsa_ops.core.validation import Validation
 from rsa_ops.errors import ExitCode
 
-from .conftest import edited_copy, run_cli, run_here
+from ..shell import run_cli, run_here
+from .conftest import edited_copy
 
 CHANGES = {
     "data.checks": {"class_floor": {"min_rows": 1}},

@@ -17,7 +17,8 @@ from rsa_ops.core.design import ComparisonDesign
 from rsa_ops.errors import ExitCode
 from rsa_ops.gates.policy import CHAMPION
 
-from .conftest import edited_copy, run_cli
+from ..shell import run_cli
+from .conftest import edited_copy
 
 CHANGES = {
     "data": {

@@ -15,7 +15,8 @@ from rsa_ops.errors import ExitCode
 
 from ..guarded import GuardedServer
 from ..postgres import Postgres
-from .conftest import edited_copy, run_cli
+from ..shell import run_cli
+from .conftest import edited_copy
 
 CHANGES = {
     "data.checks": {"class_floor": {"min_rows": 1}},

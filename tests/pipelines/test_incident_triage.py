@@ -23,7 +23,8 @@ from rsa_ops.core.verdict import Verdict
 from rsa_ops.errors import ExitCode
 from rsa_ops.files import read_record
 
-from .conftest import RSA_OPS, edited_copy, environment, run_cli
+from ..shell import RSA_OPS, environment, run_cli, run_here
+from .conftest import edited_copy
 
 CHANGES = {
     "data.checks": {"class_floor": {"min_rows": 1}},
@@ -203,7 +204,7 @@ def test_the_gate_alone_refuses_a_candidate_that_is_the_champion(
     second: tuple[subprocess.CompletedProcess[str], float], home: Path
 ) -> None:
     words = ("gate", "--candidate", "work/results", "--policy", "pipeline/policy.yaml", "--champion", "champion")
-    done = run_cli(*words, cwd=home)
+    done = run_here(*words, cwd=home)
     assert done.returncode == ExitCode.INTEGRITY, done.stdout + done.stderr
     assert "same artifact" in done.stdout
 
@@ -222,7 +223,7 @@ def test_the_gate_alone_repeats_the_verdict_from_the_mlflow_run(
         run["store"],
         "--json",
     )
-    done = run_cli(*words, cwd=home)
+    done = run_here(*words, cwd=home)
     assert done.returncode == ExitCode.DONE, done.stderr
     assert json.loads(done.stdout)["sentence"] == record(home, "verdict.json")["sentence"]
 
@@ -232,7 +233,7 @@ def test_a_changed_policy_is_refused_by_the_gate(
 ) -> None:
     text = (home / "pipeline" / "policy.yaml").read_text().replace("0.9", "0.8")
     (home / "other.yaml").write_text(text)
-    done = run_cli("gate", "--candidate", "work/results", "--policy", "other.yaml", cwd=home)
+    done = run_here("gate", "--candidate", "work/results", "--policy", "other.yaml", cwd=home)
     assert done.returncode == ExitCode.INTEGRITY
     assert "locked" in done.stdout
 
@@ -243,17 +244,17 @@ def test_a_design_changed_after_the_fact_is_refused_by_the_gate(
     shutil.copytree(home / "work" / "results", home / "changed")
     file = home / "changed" / "design.json"
     file.write_text(file.read_text().replace('"examples": 60', '"examples": 61'))
-    done = run_cli("gate", "--candidate", "changed", "--policy", "pipeline/policy.yaml", cwd=home)
+    done = run_here("gate", "--candidate", "changed", "--policy", "pipeline/policy.yaml", cwd=home)
     assert done.returncode == ExitCode.INTEGRITY, done.stdout
     assert "locked" in done.stdout
     file.unlink()
-    done = run_cli("gate", "--candidate", "changed", "--policy", "pipeline/policy.yaml", cwd=home)
+    done = run_here("gate", "--candidate", "changed", "--policy", "pipeline/policy.yaml", cwd=home)
     assert done.returncode == ExitCode.MISSING
 
 
 def test_a_pilot_run_plans_the_next_one(second: tuple[subprocess.CompletedProcess[str], float], home: Path) -> None:
     words = ("plan", "--margin", "0.1", "--pilot", "work/results/comparison.json", "--json")
-    done = run_cli(*words, cwd=home)
+    done = run_here(*words, cwd=home)
     assert done.returncode == ExitCode.DONE, done.stderr
     plan = json.loads(done.stdout)
     assert plan["variation"]["source"] == "pilot: accuracy, rsa against full, 2 seeds x 60 examples"
@@ -261,13 +262,13 @@ def test_a_pilot_run_plans_the_next_one(second: tuple[subprocess.CompletedProces
 
 
 def audited(home: Path, *words: object) -> dict[str, Any]:
-    done = run_cli("audit", "verify", "--ledger", "work/ledger.db", *words, "--json", cwd=home)
+    done = run_here("audit", "verify", "--ledger", "work/ledger.db", *words, "--json", cwd=home)
     found: dict[str, Any] = {"exit": done.returncode, **json.loads(done.stdout)}
     return found
 
 
 def entries(home: Path) -> list[dict[str, Any]]:
-    done = run_cli("audit", "log", "--ledger", "work/ledger.db", "--json", cwd=home)
+    done = run_here("audit", "log", "--ledger", "work/ledger.db", "--json", cwd=home)
     return [sealed["entry"] for sealed in json.loads(done.stdout)["entries"]]
 
 
@@ -316,17 +317,17 @@ def test_the_walk_leaves_signed_papers_and_evidence_that_holds_without_ledger_an
     assert papers["payload"]["digest"] == record(home, "verdict.json")["candidate_digest"]
     key = home / "work" / "ledger.key.oms"
     assert key.stat().st_mode & 0o777 == 0o600
-    done = run_cli("evidence", model, version, "-o", "evidence.zip", "--ledger", "work/ledger.db", cwd=home)
+    done = run_here("evidence", model, version, "-o", "evidence.zip", "--ledger", "work/ledger.db", cwd=home)
     assert done.returncode == ExitCode.DONE, done.stderr
     (home / "elsewhere").mkdir()
     (home / "evidence.zip").rename(home / "elsewhere" / "evidence.zip")
-    done = run_cli("evidence", "--check", "evidence.zip", cwd=home / "elsewhere")
+    done = run_here("evidence", "--check", "evidence.zip", cwd=home / "elsewhere")
     assert done.stdout.splitlines()[-1] == "verified", done.stderr
     data = (home / "elsewhere" / "evidence.zip").read_bytes()
     for line in key.read_bytes().splitlines()[1:-1]:
         assert line not in data
     (home / "elsewhere" / "evidence.zip").write_bytes(data.replace(b"promote", b"promptg", 1))
-    done = run_cli("evidence", "--check", "evidence.zip", cwd=home / "elsewhere")
+    done = run_here("evidence", "--check", "evidence.zip", cwd=home / "elsewhere")
     assert done.returncode == ExitCode.INTEGRITY
 
 
@@ -338,7 +339,7 @@ def test_a_run_record_that_was_changed_does_not_change_what_was_locked(
     before = file.read_text()
     locked = json.loads(before)[what]
     file.write_text(before.replace(locked, "sha256:" + "0" * 64))
-    done = run_cli("gate", "--candidate", "work/results", "--policy", "pipeline/policy.yaml", cwd=home)
+    done = run_here("gate", "--candidate", "work/results", "--policy", "pipeline/policy.yaml", cwd=home)
     file.write_text(before)
     assert done.returncode == ExitCode.INTEGRITY
     assert "ledger is the record" in done.stderr
@@ -382,16 +383,16 @@ def test_a_refused_candidate_is_a_version_with_papers_and_the_champion_stays(
     about = papers["payload"]
     assert about["digest"] == verdict["payload"]["candidate_digest"]
     assert audited(home)["exit"] == ExitCode.DONE
-    listed = json.loads(run_cli("models", "--ledger", "work/ledger.db", "--json", cwd=home).stdout)["variants"]
+    listed = json.loads(run_here("models", "--ledger", "work/ledger.db", "--json", cwd=home).stdout)["variants"]
     (ours,) = [each for each in listed if each["digest"] == about["digest"]]
     assert (ours["state"], ours["verdict"]) == ("candidate", "reject")
     assert ours["versions"] == [f"{about['model']}/{about['version']}"]
     words = (about["model"], about["version"], "-o", "refused.zip", "--ledger", "work/ledger.db")
-    assert run_cli("evidence", *words, cwd=home).returncode == ExitCode.DONE
-    assert run_cli("evidence", "--check", "refused.zip", cwd=home).returncode == ExitCode.DONE
+    assert run_here("evidence", *words, cwd=home).returncode == ExitCode.DONE
+    assert run_here("evidence", "--check", "refused.zip", cwd=home).returncode == ExitCode.DONE
     words = ("plan", about["model"], about["version"], "--reason", "x", "--ledger", "work/ledger.db")
-    assert run_cli("promote", *words, cwd=home).returncode == ExitCode.DONE
-    done = run_cli("promote", "apply", "plan.json", "--ledger", "work/ledger.db", cwd=home)
+    assert run_here("promote", *words, cwd=home).returncode == ExitCode.DONE
+    done = run_here("promote", "apply", "plan.json", "--ledger", "work/ledger.db", cwd=home)
     assert done.returncode == ExitCode.REJECTED, done.stderr
 
 

@@ -15,7 +15,7 @@ from rsa_ops.data.config import Columns
 from rsa_ops.data.load import load_table
 from rsa_ops.errors import EXIT_MEANINGS, ExitCode
 
-from .conftest import ROOT, environment
+from ..shell import ROOT, environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 VERDICTS = {ExitCode.DONE, ExitCode.REJECTED, ExitCode.INCONCLUSIVE}

@@ -16,7 +16,8 @@ import pytest
 
 from rsa_ops.errors import ExitCode
 
-from .conftest import RSA_OPS, edited_copy, environment, run_cli
+from ..shell import RSA_OPS, environment, run_cli
+from .conftest import edited_copy
 
 CHANGES = {
     "data.checks": {"class_floor": {"min_rows": 1}},

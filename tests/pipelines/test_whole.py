@@ -5,6 +5,7 @@ The budgets hold for two cores without a GPU; a slower machine may miss them and
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from rsa_ops.errors import ExitCode
 
-from .conftest import ROOT, run_cli
+from ..shell import ROOT, run_cli
 
 PUBLIC = ROOT.parent / "shared" / "data"
 VERDICTS = {ExitCode.DONE, ExitCode.REJECTED, ExitCode.INCONCLUSIVE}
@@ -45,6 +46,10 @@ def test_the_report_pipeline_takes_fifteen_minutes(tmp_path: Path) -> None:
     cold, done = timed("run", ROOT / "pipelines" / "incident-report", cwd=tmp_path)
     assert done.returncode in VERDICTS, done.stderr
     assert cold <= 900
+    found = json.loads((tmp_path / "rsa-ops-run" / "results" / "comparison.json").read_text(encoding="utf-8"))
+    entries = [entry for arm in found["arms"] for entry in arm["forgetting"]]
+    assert entries
+    assert all(1 < entry["base"] < 6 for entry in entries), "nats a token that a language model of this size needs"
 
 
 @pytest.mark.parametrize("name", PROJECTS)

@@ -16,20 +16,9 @@ import yaml
 
 from rsa_ops.errors import ExitCode
 
-ROOT = Path(__file__).parents[3]
+from ...shell import ROOT, run_cli, run_here
+
 TRIAGE = ROOT / "pipelines" / "incident-triage"
-
-
-def run_cli(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rsa_ops.cli", *map(str, words)],
-        cwd=cwd,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def project(folder: Path, **changes: object) -> Path:
@@ -58,26 +47,26 @@ def refused(done: subprocess.CompletedProcess[str], code: ExitCode, *words: str)
 
 def test_a_missing_column_is_named_with_the_columns_there_are(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(table().replace("text,label", "texts,label"))
-    done = run_cli("validate", project(tmp_path), "-o", "out", cwd=tmp_path)
+    done = run_here("validate", project(tmp_path), "-o", "out", cwd=tmp_path)
     refused(done, ExitCode.DATA_REFUSED, "text", "texts")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("")
-    refused(run_cli("validate", project(tmp_path), cwd=tmp_path), ExitCode.DATA_REFUSED, "empty")
+    refused(run_here("validate", project(tmp_path), cwd=tmp_path), ExitCode.DATA_REFUSED, "empty")
 
 
 def test_latin_1_bytes_are_refused_with_the_setting_that_reads_them(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes(table().replace("broke", "zerstört").encode("latin-1"))
-    refused(run_cli("validate", project(tmp_path), cwd=tmp_path), ExitCode.DATA_REFUSED, "latin-1")
+    refused(run_here("validate", project(tmp_path), cwd=tmp_path), ExitCode.DATA_REFUSED, "latin-1")
 
 
 def test_a_line_of_two_gigabytes_is_refused_without_being_read(tmp_path: Path) -> None:
     with (tmp_path / "data.csv").open("w") as file:
         file.write("text,label\n")
         file.truncate(2 << 30)  # a sparse file: two gigabytes of zeros without a line break
-    refused(run_cli("validate", project(tmp_path), cwd=tmp_path), ExitCode.DATA_REFUSED, "line 2")
+    refused(run_here("validate", project(tmp_path), cwd=tmp_path), ExitCode.DATA_REFUSED, "line 2")
 
 
 def test_an_unknown_label_in_the_test_set_is_refused(tmp_path: Path) -> None:
@@ -88,7 +77,7 @@ def test_an_unknown_label_in_the_test_set_is_refused(tmp_path: Path) -> None:
         "test_source": "../test.csv",
         "columns": {"text": "text", "label": "label"},
     }
-    refused(run_cli("validate", project(tmp_path, data=data), cwd=tmp_path), ExitCode.DATA_REFUSED, "class9")
+    refused(run_here("validate", project(tmp_path, data=data), cwd=tmp_path), ExitCode.DATA_REFUSED, "class9")
 
 
 def test_a_typo_in_yaml_is_answered_with_the_nearest_key_and_its_line(tmp_path: Path) -> None:
@@ -96,23 +85,23 @@ def test_a_typo_in_yaml_is_answered_with_the_nearest_key_and_its_line(tmp_path: 
     file = home / "pipeline.yaml"
     file.write_text(file.read_text().replace("epochs:", "epoch:"))
     line = next(n for n, text in enumerate(file.read_text().splitlines(), 1) if "epoch:" in text)
-    refused(run_cli("run", home, cwd=tmp_path), ExitCode.USAGE, "did you mean `epochs`", f"line {line}")
+    refused(run_here("run", home, cwd=tmp_path), ExitCode.USAGE, "did you mean `epochs`", f"line {line}")
 
 
 def test_broken_yaml_is_answered_with_its_line(tmp_path: Path) -> None:
     home = project(tmp_path)
     (home / "policy.yaml").write_text("name: [\nrules: }\n")
-    refused(run_cli("run", home, cwd=tmp_path), ExitCode.USAGE, "policy.yaml", "line 2")
+    refused(run_here("run", home, cwd=tmp_path), ExitCode.USAGE, "policy.yaml", "line 2")
 
 
 def test_an_arm_that_the_policy_names_but_nobody_trains_is_refused(tmp_path: Path) -> None:
     home = project(tmp_path)
     (home / "policy.yaml").write_text((home / "policy.yaml").read_text().replace("against: lora", "against: dora"))
-    refused(run_cli("run", home, cwd=tmp_path), ExitCode.USAGE, "dora", "lora")
+    refused(run_here("run", home, cwd=tmp_path), ExitCode.USAGE, "dora", "lora")
 
 
 def test_an_unknown_arm_of_train_is_answered_with_the_arms_there_are(tmp_path: Path) -> None:
-    done = run_cli("train", project(tmp_path), "--arm", "laro", "--data", "nowhere", cwd=tmp_path)
+    done = run_here("train", project(tmp_path), "--arm", "laro", "--data", "nowhere", cwd=tmp_path)
     refused(done, ExitCode.USAGE, "laro", "lora")
 
 
@@ -121,23 +110,23 @@ def test_a_model_directory_without_weights_is_refused_before_anything_is_trained
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     home = project(tmp_path, model={"base": str(tmp_path / "model")})
-    done = run_cli("run", home, "--work", "work", cwd=tmp_path)
+    done = run_here("run", home, "--work", "work", cwd=tmp_path)
     refused(done, ExitCode.MISSING, "no weights")
 
 
 def test_a_folder_that_is_no_pipeline_says_how_to_make_one(tmp_path: Path) -> None:
-    refused(run_cli("run", "nowhere", cwd=tmp_path), ExitCode.MISSING, "rsa-ops init")
+    refused(run_here("run", "nowhere", cwd=tmp_path), ExitCode.MISSING, "rsa-ops init")
 
 
 def test_an_mlflow_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(table())
     home = project(tmp_path, tracking={"uri": "http://127.0.0.1:9"})
-    refused(run_cli("run", home, cwd=tmp_path), ExitCode.MISSING, "127.0.0.1:9")
+    refused(run_here("run", home, cwd=tmp_path), ExitCode.MISSING, "127.0.0.1:9")
 
 
 def test_unknown_options_and_commands_are_usage_errors(tmp_path: Path) -> None:
-    refused(run_cli("frobnicate", cwd=tmp_path), ExitCode.USAGE)
-    refused(run_cli("run", cwd=tmp_path), ExitCode.USAGE)
+    refused(run_here("frobnicate", cwd=tmp_path), ExitCode.USAGE)
+    refused(run_here("run", cwd=tmp_path), ExitCode.USAGE)
 
 
 @pytest.mark.parametrize(
@@ -155,14 +144,14 @@ def test_tables_that_cannot_be_compared_are_refused(
 ) -> None:
     for name, rows in (("a.csv", candidate), ("b.csv", baseline)):
         (tmp_path / name).write_text("example_id,seed,score\n" + rows)
-    done = run_cli("compare", "--candidate", "a.csv", "--baseline", "b.csv", "--margin", "0.02", cwd=tmp_path)
+    done = run_here("compare", "--candidate", "a.csv", "--baseline", "b.csv", "--margin", "0.02", cwd=tmp_path)
     refused(done, code, words)
 
 
 def test_a_table_without_the_needed_columns_says_which_are_missing(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,score\n1,1\n")
     (tmp_path / "b.csv").write_text("example_id,seed,score\n1,1,1\n")
-    done = run_cli("compare", "--candidate", "a.csv", "--baseline", "b.csv", "--margin", "0.02", cwd=tmp_path)
+    done = run_here("compare", "--candidate", "a.csv", "--baseline", "b.csv", "--margin", "0.02", cwd=tmp_path)
     refused(done, ExitCode.DATA_REFUSED, "example_id", "seed")
 
 
@@ -176,7 +165,7 @@ def test_a_bug_says_that_it_is_one(tmp_path: Path) -> None:
             """
         )
     )
-    done = run_cli("run", home, "--work", "work", cwd=tmp_path)
+    done = run_here("run", home, "--work", "work", cwd=tmp_path)
     assert done.returncode == ExitCode.BUG
     assert "ZeroDivisionError" in done.stderr
 
@@ -235,7 +224,7 @@ def test_a_database_that_another_program_locks_in_the_middle_is_a_conflict(tmp_p
             """
         )
     )
-    done = run_cli("run", home, "--work", "work", cwd=tmp_path)
+    done = run_cli("run", home, "--work", "work", cwd=tmp_path)  # listens to every engine
     refused(done, ExitCode.CONFLICT, "is locked by another program", "run again")
 
 
@@ -247,7 +236,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path) ->
         pytest.skip("mounting a small file system needs root")
     try:
         (tmp_path / "data.csv").write_text(table())
-        done = run_cli("run", project(tmp_path), "--work", small / "work", cwd=tmp_path)
+        done = run_cli("run", project(tmp_path), "--work", small / "work", cwd=tmp_path)  # opens files there
         refused(done, ExitCode.MISSING, "space")
         assert not list(small.rglob("mlflow.db*")), "half a database would stop the next run"
     finally:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,21 +13,10 @@ from rsa_ops.models.task import Task
 from rsa_ops.stages.config import read_pipeline
 from rsa_ops.stages.project import COPIED
 
-ROOT = Path(__file__).parents[3]
+from ...shell import ROOT, run_here
+
 SHARED = ROOT.parent / "shared" / "data"
 WRITTEN = {"pipeline.py", "pipeline.yaml", "policy.yaml", ".github/workflows/rsa-ops.yml"}
-
-
-def run_cli(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rsa_ops.cli", *map(str, words)],
-        cwd=cwd,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def public_data(name: str) -> Path:
@@ -55,7 +41,7 @@ def files(folder: Path) -> set[str]:
 
 def test_a_project_is_whole_and_its_settings_are_read_without_a_problem(tmp_path: Path) -> None:
     tickets(tmp_path)
-    done = run_cli("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label", cwd=tmp_path)
+    done = run_here("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label", cwd=tmp_path)
     assert done.returncode == ExitCode.DONE, done.stderr
     assert files(tmp_path / "mine") == WRITTEN
     config, policy, _ = read_pipeline(tmp_path / "mine")
@@ -73,7 +59,7 @@ def test_it_starts_from_the_settings_of_the_embedded_pipeline(tmp_path: Path, ta
         if task == "generation"
         else ("--text", "text", "--label", "label")
     )
-    run_cli("init", "mine", "--task", task, "--data", "tickets.csv", *words, cwd=tmp_path)
+    run_here("init", "mine", "--task", task, "--data", "tickets.csv", *words, cwd=tmp_path)
     ours, _, _ = read_pipeline(tmp_path / "mine")
     embedded, _, _ = read_pipeline(ROOT / "pipelines" / COPIED[task])
     assert ours.train.arms == embedded.train.arms
@@ -101,7 +87,7 @@ def test_slices_are_ruled_on_only_where_a_class_has_the_rows_to_be_judged(
         "--label",
         "label",
     )
-    done = run_cli(*words, cwd=tmp_path)
+    done = run_here(*words, cwd=tmp_path)
     assert done.returncode == ExitCode.DONE, done.stderr
     _, policy, _ = read_pipeline(tmp_path / "mine")
     assert any(rule.kind == "slices" for rule in policy.rules) == ruled
@@ -113,7 +99,7 @@ def test_slices_are_ruled_on_only_where_a_class_has_the_rows_to_be_judged(
 def test_the_ci_job_installs_an_embedded_base_model(tmp_path: Path, base: str, asked: bool) -> None:
     tickets(tmp_path)
     words = ("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label", "--base", base)
-    assert run_cli(*words, cwd=tmp_path).returncode == ExitCode.DONE
+    assert run_here(*words, cwd=tmp_path).returncode == ExitCode.DONE
     job = yaml.safe_load((tmp_path / "mine" / ".github" / "workflows" / "rsa-ops.yml").read_text(encoding="utf-8"))
     steps = [step.get("run", "") for step in job["jobs"]["gate"]["steps"]]
     assert steps.index("rsa-ops run mine --work rsa-ops-run") > steps.index("pip install rsa-ops")
@@ -124,8 +110,8 @@ def test_the_data_is_found_from_wherever_the_command_is_given(tmp_path: Path) ->
     tickets(tmp_path)
     (tmp_path / "deep" / "er").mkdir(parents=True)
     words = ("init", "deep/mine", "--data", "tickets.csv", "--text", "text", "--label", "label")
-    assert run_cli(*words, cwd=tmp_path).returncode == ExitCode.DONE
-    done = run_cli("validate", "../mine", "-o", "out", cwd=tmp_path / "deep" / "er")
+    assert run_here(*words, cwd=tmp_path).returncode == ExitCode.DONE
+    done = run_here("validate", "../mine", "-o", "out", cwd=tmp_path / "deep" / "er")
     assert done.returncode in (ExitCode.DONE, ExitCode.DATA_REFUSED), done.stderr
     assert "is not there" not in done.stderr
 
@@ -135,7 +121,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep me")
     words = ("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label")
-    done = run_cli(*words, cwd=tmp_path)
+    done = run_here(*words, cwd=tmp_path)
     assert done.returncode == ExitCode.USAGE
     assert files(tmp_path / "mine") == {"notes.txt"}
 
@@ -143,7 +129,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 def test_a_wrong_column_leaves_no_folder_behind(tmp_path: Path) -> None:
     tickets(tmp_path)
     words = ("init", "mine", "--data", "tickets.csv", "--text", "texts", "--label", "label")
-    done = run_cli(*words, cwd=tmp_path)
+    done = run_here(*words, cwd=tmp_path)
     assert done.returncode == ExitCode.DATA_REFUSED
     assert "'text'" in done.stderr
     assert not (tmp_path / "mine").exists()
@@ -151,21 +137,21 @@ def test_a_wrong_column_leaves_no_folder_behind(tmp_path: Path) -> None:
 
 def test_a_task_without_its_columns_says_which_options_it_needs(tmp_path: Path) -> None:
     tickets(tmp_path)
-    done = run_cli("init", "mine", "--task", "generation", "--data", "tickets.csv", cwd=tmp_path)
+    done = run_here("init", "mine", "--task", "generation", "--data", "tickets.csv", cwd=tmp_path)
     assert done.returncode == ExitCode.USAGE
     assert "--source and --target" in done.stderr
 
 
 def test_japanese_texts_are_told_that_the_embedded_encoder_cannot_read_them(tmp_path: Path) -> None:
     tickets(tmp_path, "ja")
-    done = run_cli("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label", cwd=tmp_path)
+    done = run_here("init", "mine", "--data", "tickets.csv", "--text", "text", "--label", "label", cwd=tmp_path)
     assert done.returncode == ExitCode.DONE, done.stderr
     assert "multilingual" in done.stdout
 
 
 def test_banking77_becomes_a_project_whose_data_is_accepted(tmp_path: Path) -> None:
     data = public_data("banking77")
-    done = run_cli(
+    done = run_here(
         *("init", "bank", "--data", data / "train.csv", "--test-data", data / "test.csv"),
         *("--text", "text", "--label", "category"),
         cwd=tmp_path,
@@ -175,17 +161,17 @@ def test_banking77_becomes_a_project_whose_data_is_accepted(tmp_path: Path) -> N
     assert len(config.data.checks.label_set.labels or ()) == 77
     assert config.data.sample is not None
     assert config.data.sample.test == 77 * 30
-    found = run_cli("validate", "bank", "-o", "out", cwd=tmp_path)
+    found = run_here("validate", "bank", "-o", "out", cwd=tmp_path)
     assert found.returncode == ExitCode.DONE, found.stdout + found.stderr
 
 
 def test_e2e_becomes_a_generation_project_whose_data_is_accepted(tmp_path: Path) -> None:
     data = public_data("e2e")
-    done = run_cli(
+    done = run_here(
         *("init", "e2e", "--task", "generation", "--data", data / "train.csv", "--test-data", data / "test.csv"),
         *("--source", "mr", "--target", "ref"),
         cwd=tmp_path,
     )
     assert done.returncode == ExitCode.DONE, done.stderr
-    found = run_cli("validate", "e2e", "-o", "out", cwd=tmp_path)
+    found = run_here("validate", "e2e", "-o", "out", cwd=tmp_path)
     assert found.returncode == ExitCode.DONE, found.stdout + found.stderr

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +13,9 @@ from rsa_ops.core.design import ComparisonDesign
 from rsa_ops.core.plan import ComparisonPlan
 from rsa_ops.errors import ExitCode
 
-ROOT = Path(__file__).parents[3]
+from ...shell import run_here
+
 ASKED = ("--margin", "0.01", "--discordance", "0.04", "--seed-sd", "0.004")
-
-
-def run_cli(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rsa_ops.cli", *map(str, words)],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def table(path: Path, seeds: int, n: int, rng: int, right: float = 0.9) -> Path:
@@ -40,7 +26,7 @@ def table(path: Path, seeds: int, n: int, rng: int, right: float = 0.9) -> Path:
 
 
 def test_the_table_answers_both_questions_in_eighty_columns(tmp_path: Path) -> None:
-    done = run_cli("plan", *ASKED, "--seeds", 3, "--examples", 800, cwd=tmp_path)
+    done = run_here("plan", *ASKED, "--seeds", 3, "--examples", 800, cwd=tmp_path)
     assert done.returncode == ExitCode.DONE, done.stderr
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
     words = " ".join(done.stdout.split())
@@ -50,7 +36,7 @@ def test_the_table_answers_both_questions_in_eighty_columns(tmp_path: Path) -> N
 
 
 def test_json_is_the_record_alone(tmp_path: Path) -> None:
-    done = run_cli("plan", *ASKED, "--json", cwd=tmp_path)
+    done = run_here("plan", *ASKED, "--json", cwd=tmp_path)
     plan = ComparisonPlan.from_json(done.stdout, "stdout")
     assert done.stderr == ""
     assert plan.artifact.textbook_examples == 2474
@@ -68,7 +54,7 @@ def test_json_is_the_record_alone(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_that_cannot_be_right_are_a_usage_error(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
-    done = run_cli("plan", *words, cwd=tmp_path)
+    done = run_here("plan", *words, cwd=tmp_path)
     assert done.returncode == ExitCode.USAGE, done.stdout
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -76,7 +62,7 @@ def test_numbers_that_cannot_be_right_are_a_usage_error(tmp_path: Path, words: t
 
 def test_a_relative_margin_is_a_share_of_the_reference(tmp_path: Path) -> None:
     words = ("--margin", "0.02", "--relative-to", "0.86", "--discordance", "0.06", "--json")
-    plan = ComparisonPlan.from_json(run_cli("plan", *words, cwd=tmp_path).stdout, "stdout")
+    plan = ComparisonPlan.from_json(run_here("plan", *words, cwd=tmp_path).stdout, "stdout")
     assert plan.goal.margin == pytest.approx(0.0172)
 
 
@@ -89,14 +75,14 @@ def pilot(tmp_path: Path) -> Path:
         "--baseline",
         table(tmp_path / "b.csv", 3, 400, 2),
     )
-    done = run_cli("compare", *sides, "--margin", "0.02", "--json", cwd=tmp_path)
+    done = run_here("compare", *sides, "--margin", "0.02", "--json", cwd=tmp_path)
     assert done.returncode == ExitCode.DONE, done.stderr
     (tmp_path / "pilot.json").write_text(done.stdout)
     return tmp_path / "pilot.json"
 
 
 def test_a_pilot_is_planned_with_its_estimate_and_with_its_upper_bound(pilot: Path) -> None:
-    done = run_cli("plan", "--margin", "0.03", "--pilot", pilot.name, "--json", cwd=pilot.parent)
+    done = run_here("plan", "--margin", "0.03", "--pilot", pilot.name, "--json", cwd=pilot.parent)
     plan = ComparisonPlan.from_json(done.stdout, "stdout")
     found = Comparison.from_json(pilot.read_text(), "pilot").contrasts[0].variation
     assert found is not None
@@ -105,22 +91,22 @@ def test_a_pilot_is_planned_with_its_estimate_and_with_its_upper_bound(pilot: Pa
     assert plan.cautious is not None
     assert plan.method is not None
     assert plan.cautious.seed_sd == found.seed_sd_high
-    shown = run_cli("plan", "--margin", "0.03", "--pilot", pilot.name, cwd=pilot.parent).stdout
+    shown = run_here("plan", "--margin", "0.03", "--pilot", pilot.name, cwd=pilot.parent).stdout
     assert "its upper bound" in shown
     assert "3 seeds x 400 examples" in " ".join(shown.split())
 
 
 def test_a_design_is_written_once_and_the_comparison_keeps_to_it(tmp_path: Path) -> None:
     words = ("--margin", "0.1", "--discordance", "0.2", "--seed-sd", "0.0", "--seeds", 3, "--write", "design.json")
-    done = run_cli("plan", *words, cwd=tmp_path)
+    done = run_here("plan", *words, cwd=tmp_path)
     assert done.returncode == ExitCode.DONE, done.stderr
     design = ComparisonDesign.from_json((tmp_path / "design.json").read_text(), "design.json")
     assert design.digest() in done.stdout
     sides = [table(tmp_path / f"{name}.csv", 3, design.examples, rng).name for rng, name in enumerate("ab")]
     compare = ("compare", "--candidate", sides[0], "--baseline", sides[1], "--design", "design.json")
-    kept = run_cli(*compare, "--json", cwd=tmp_path)
+    kept = run_here(*compare, "--json", cwd=tmp_path)
     assert kept.returncode == ExitCode.DONE, kept.stderr
     assert json.loads(kept.stdout)["design_digest"] == design.digest()
-    departed = run_cli(*compare, "--margin", "0.2", cwd=tmp_path)
+    departed = run_here(*compare, "--margin", "0.2", cwd=tmp_path)
     assert departed.returncode == ExitCode.INTEGRITY
     assert "the margin is 0.2; the design says 0.1" in departed.stderr
