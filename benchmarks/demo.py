@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rsa_ops.core.comparison import Comparison
 from rsa_ops.core.verdict import Verdict
 from rsa_ops.execution.key import library_versions
@@ -53,6 +55,7 @@ def measure(words: list[str], work: str, limits: dict[str, int]) -> dict[str, An
         "command": " ".join(["rsa-ops", words[0], *(Path(word).name for word in words[1:])]),
         "versions": library_versions(),
         "cores": os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),  # AVX2 cores take much longer
         "seconds": {"cold": round(cold, 1), "warm": round(warm, 1)},
         "limits": limits,
         "outcome": verdict.outcome.value,
