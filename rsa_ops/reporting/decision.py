@@ -112,14 +112,8 @@ def effects(case: BusinessCase, words: DecisionWords) -> Rows:
         (words.npv, str(case.npv), words.npv_note.format(chance=text.share(sure.probability_npv_positive))),
         (words.investment, str(case.investment), ""),
         (words.payback, _months(case.payback, words), _payback_note(sure, words)),
-        (words.roi, _figure(case.roi, percent=True), ""),
-        (
-            words.breakeven,
-            words.breakeven_value.format(
-                variants=_plain(case.breakeven_variants), requests=_plain(case.breakeven_requests)
-            ),
-            "",
-        ),
+        (words.roi, _percent(case.roi), ""),
+        (words.breakeven, _breakeven(case, words), ""),
     )
 
 
@@ -133,7 +127,7 @@ def quality(comparison: Comparison, case: BusinessCase, words: DecisionWords) ->
     places = result.decimals(1, scale=text.scale(comparison.primary_metric))
 
     def points(value: float) -> str:
-        return f"{value * text.scale(comparison.primary_metric):+.{places}f}"
+        return text.points(value, comparison.primary_metric, places)
 
     return words.quality.format(
         metric=text.metric_label(comparison.primary_metric),
@@ -165,7 +159,7 @@ def risks(comparison: Comparison, case: BusinessCase, words: DecisionWords) -> t
     found = [words.harm.format(chance=text.share(case.harm.probability), amount=amount)]
     drops = [drop for drop in comparison.drops if drop.arm == case.candidate and drop.difference is not None]
     for drop in drops:
-        shown = f"{(drop.difference or 0.0) * text.scale(comparison.primary_metric):+.1f}"
+        shown = text.points(drop.difference or 0.0, comparison.primary_metric, 1)
         found.append(words.worst.format(reference=drop.reference, drop=shown, slice=drop.slice))
     if not drops:
         found.append(words.no_worst)
@@ -199,18 +193,23 @@ def _months(found: KeyFigure, words: DecisionWords) -> str:
 
 def _payback_note(sure: Simulation, words: DecisionWords) -> str:
     if sure.payback_p50 is None:
-        return ""
+        return words.payback_none
     half = words.months.format(count=sure.payback_p50)
     if sure.payback_p90 is None:
         return words.payback_late.format(p50=half)
     return words.payback_note.format(p50=half, p90=words.months.format(count=sure.payback_p90))
 
 
-def _figure(found: KeyFigure, *, percent: bool) -> str:
-    if found.value is None:
-        return "–"
-    return f"{found.value:.0%}".replace("%", " %") if percent else f"{found.value:,}"
+def _percent(found: KeyFigure) -> str:
+    return "–" if found.value is None else f"{found.value:.0%}".replace("%", " %")
 
 
-def _plain(found: KeyFigure) -> str:
-    return "–" if found.value is None else f"{found.value:,}"
+def _breakeven(case: BusinessCase, words: DecisionWords) -> str:
+    """Where the cost comes back, of the two ways to get there those that do."""
+    ways = (
+        (words.breakeven_variants, case.breakeven_variants.value),
+        (words.breakeven_requests, case.breakeven_requests.value),
+    )
+    return (
+        words.breakeven_or.join(way.format(count=f"{value:,}") for way, value in ways if value is not None) or "–"
+    )

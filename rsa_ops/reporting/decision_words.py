@@ -36,9 +36,12 @@ class DecisionWords:
     payback: str
     payback_note: str
     payback_late: str
+    payback_none: str
     roi: str
     breakeven: str
-    breakeven_value: str
+    breakeven_variants: str
+    breakeven_requests: str
+    breakeven_or: str
     none: str
     interval: str
     quality_label: str

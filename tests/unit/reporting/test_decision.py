@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import re
 import string
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rsa_ops.core.business_case import KeyFigure
 from rsa_ops.core.verdict import Outcome, Ruling, Verdict
 from rsa_ops.costs.scenario import Inputs
 from rsa_ops.errors import MissingError, UsageError
-from rsa_ops.reporting.decision import LANGUAGES, proposal, render_decision, words_of
+from rsa_ops.reporting.decision import LANGUAGES, effects, proposal, quality, render_decision, words_of
 from rsa_ops.reporting.inputs import ReportInputs
 
 from ...browser import require_a_sound_page
@@ -67,6 +69,48 @@ def test_every_key_figure_of_the_case_stands_on_the_sheet(language: str) -> None
         assert str(line.amount) in page
     for entry in found.case.inputs:
         assert words_of(language).inputs[entry.name] in page
+
+
+@pytest.mark.parametrize(
+    ("models", "requests", "shown"),
+    [
+        (3, None, "3 models"),
+        (None, 60_000, "60,000 requests a month for each"),
+        (3, 60_000, "3 models; 60,000 requests a month for each"),
+        (None, None, "–"),
+    ],
+)
+def test_of_the_two_ways_to_break_even_those_that_exist_are_told(
+    models: int | None, requests: int | None, shown: str
+) -> None:
+    def found(value: int | None) -> KeyFigure:
+        return KeyFigure(value=None if value is None else Decimal(value), unit="", reason="" if value else "none")
+
+    words = words_of("en")
+    case = a_case("pilot").model_copy(
+        update={"breakeven_variants": found(models), "breakeven_requests": found(requests)}
+    )
+    assert {label: value for label, value, _ in effects(case, words)}[words.breakeven] == shown
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_difference_that_rounds_to_nothing_has_no_sign(language: str) -> None:
+    found = records()
+    assert found.comparison is not None
+    assert found.case is not None
+    contrast = found.comparison.contrast(found.comparison.primary_metric, found.case.baseline)
+    assert contrast is not None
+    assert contrast.result is not None
+    assert contrast.result.difference is not None
+    tiny = contrast.result.difference.model_copy(update={"value": -0.0004, "low": -0.019, "high": 0.018})
+    result = contrast.result.model_copy(update={"difference": tiny})
+    comparison = found.comparison.model_copy(
+        update={"contrasts": (contrast.model_copy(update={"result": result}),)}
+    )
+    sentence = quality(comparison, found.case, words_of(language))
+    assert "−1.9" in sentence
+    assert "+1.8" in sentence
+    assert " 0.0 " in sentence
 
 
 def test_what_is_proposed_follows_from_the_verdict_and_the_present_value() -> None:
