@@ -71,7 +71,7 @@ def _row(name: str, group: Sequence[PortfolioRun], words: Words) -> dict[str, st
         difference = f"{reading.points(line.difference, words.missing)} ({line.metric})"
         margin = reading.points(None if line.margin is None else -line.margin, words.missing)
         saving, npv = (reading.money(amount, words.missing) for amount in (line.saving, line.npv))
-        measured = words.missing if line.measured_share is None else f"{line.measured_share:.0%}"
+        measured = reading.share(line.measured_share, words.missing)
     return {
         words.pipeline: name,
         words.latest_verdict: verdict,

@@ -22,7 +22,7 @@ STYLE = """
 .stApp h1 { font-size: 1.75rem; }
 .stApp h3 { font-size: 1.2rem; }
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: #4a5662; opacity: 1; }
-[data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
+[data-testid="stMainBlockContainer"] { padding-top: 3.5rem; padding-inline: clamp(1rem, 3vw, 3rem); }
 [data-testid="stMetricValue"], [data-testid="stMetricValue"] * { white-space: normal; overflow: visible; }
 [data-testid="stMetricValue"] { font-variant-numeric: tabular-nums; font-weight: 650; font-size: 1.5rem; }
 .stApp dl.rsa-totals { display: grid; gap: 0.75rem 1rem; margin: 0 0 1rem; padding: 0; }
@@ -31,10 +31,10 @@ STYLE = """
 .stApp .rsa-totals dd { margin: 0; font-size: 1.5rem; font-weight: 650; font-variant-numeric: tabular-nums; }
 .rsa-table { overflow-x: auto; }
 .rsa-table table { width: 100%; border-collapse: collapse; }
-.rsa-table table { font-size: 0.875rem; font-variant-numeric: tabular-nums; }
-.rsa-table th, .rsa-table td { padding: 0.35rem 0.5rem; border: 1px solid #d5dbe1; text-align: left; }
+.rsa-table table { font-size: 0.8125rem; font-variant-numeric: tabular-nums; }
+.rsa-table th, .rsa-table td { padding: 0.35rem 0.4rem; border: 1px solid #d5dbe1; text-align: left; }
 .rsa-table th { background: #f5f7f9; color: #4a5662; font-weight: 600; vertical-align: bottom; }
-.rsa-table th { min-width: 4.5rem; }
+.rsa-table th { min-width: 4rem; word-break: keep-all; }
 .rsa-table td { white-space: nowrap; }
 .rsa-table td.figure { text-align: right; }
 """
@@ -96,8 +96,18 @@ def money(amount: Money | None, missing: str) -> str:
 
 
 def points(value: float | None, missing: str) -> str:
-    """A difference in score, signed, in hundredths: +1.2 is 0.012."""
-    return missing if value is None else f"{value * 100:+.1f}"
+    """A difference in score, signed, in hundredths: `+1.2` is 0.012; what rounds to nothing has no sign."""
+    if value is None:
+        return missing
+    shown = f"{abs(value) * 100:.1f}"
+    return shown if float(shown) == 0 else f"{'+' if value > 0 else '−'}{shown}"
+
+
+def share(value: float | None, missing: str) -> str:
+    """A share of a whole; what is there but rounds to nothing is less than one."""
+    if value is None:
+        return missing
+    return "< 1 %" if 0 < value < 0.005 else f"{value * 100:.0f} %"
 
 
 def time(moment: object) -> str:

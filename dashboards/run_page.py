@@ -60,7 +60,7 @@ def _verdict(verdict: Verdict, words: Words) -> None:
 
 def _costs(tco: Tco, words: Words) -> None:
     st.subheader(words.costs)
-    st.metric(words.measured, f"{tco.measured_share:.0%}")
+    st.metric(words.measured, reading.share(tco.measured_share, words.missing))
     totals = [
         {
             words.cost_columns[0]: arm.arm,

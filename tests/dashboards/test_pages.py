@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sqlite3
 import string
@@ -18,15 +19,31 @@ from .conftest import PAGES
 LANGUAGES = ("en", "ja")
 
 
-def words(language: str) -> Any:
+def module(name: str) -> Any:
+    """A module of the pages, as Streamlit imports it."""
     sys.path.insert(0, str(PAGES))
     try:
-        from words import LANGUAGES as found
-
-        return found[language]
+        return importlib.import_module(name)
     finally:
         sys.path.remove(str(PAGES))
-        sys.modules.pop("words", None)
+        for made in ("words", "reading"):
+            sys.modules.pop(made, None)
+
+
+def words(language: str) -> Any:
+    return module("words").LANGUAGES[language]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.004, "+0.4"), (-0.03, "−3.0"), (-0.0004, "0.0"), (0.0004, "0.0"), (None, "?")]
+)
+def test_a_difference_that_rounds_to_nothing_has_no_sign(value: float | None, shown: str) -> None:
+    assert module("reading").points(value, "?") == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.0, "0 %"), (0.0001, "< 1 %"), (0.4, "40 %"), (None, "?")])
+def test_a_share_that_is_there_is_not_said_to_be_nothing(value: float | None, shown: str) -> None:
+    assert module("reading").share(value, "?") == shown
 
 
 def dump(database: Path) -> list[str]:
@@ -50,7 +67,7 @@ def test_the_portfolio_has_a_line_for_each_pipeline_and_adds_up_what_is_promoted
     rows = {row[0]: row for row in (cells[at : at + width] for at in range(0, len(cells), width))}
     assert rows.keys() == {"triage", "report"}
     promote = words(language).outcomes["promote"]  # the newest run that came to a verdict
-    assert rows["triage"][1:8] == [promote, "+0.4 (accuracy)", "-3.0", "¥2,345", "¥2,245", "40%", "3"]
+    assert rows["triage"][1:8] == [promote, "+0.4 (accuracy)", "−3.0", "¥2,345", "¥2,245", "40 %", "3"]
 
 
 def texts(page: str, kind: str) -> list[str]:
