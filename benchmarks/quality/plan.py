@@ -205,6 +205,8 @@ def fewest_trials(study: Study) -> int:
 RANKS = (2, 8)
 DEPTH_RANK = 8
 """Budget of the frontier depth against quality; its lines of all layers are those of table C."""
+PLANNED = (0.55, 0.5, 0.75)
+"""Depths at which `plan_budget` is tried beside equal shares; 0.55 costs what was promised (see tuner_cost_rows)."""
 BASELINES = ("lora", "shira", "super", "rslora", "miss")
 
 
@@ -238,6 +240,8 @@ SELECTIONS: dict[str, tuple[tuple[str, Any], ...]] = {
     "rounds": (*PLAIN, ("selection", "rounds"), ("confidence", 0.0)),
     "bounded": (*PLAIN, ("selection", "rounds"), ("confidence", 1.64)),
 }
+SMALL_RATE = 3e-3
+SMALL_SEEDS = (1, 2, 3, 4, 5)
 STRUCTURES = ("columns", "spread", "elements", "subnet", "tiles")
 
 
@@ -330,6 +334,27 @@ def defaults(task: str) -> tuple[Study, ...]:
     )
 
 
+def small_data(task: str, r: int) -> tuple[Study, ...]:
+    """Where RSA fell behind SHiRA: what another form would win there. RSA as it is, with one thing changed."""
+    changes: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("columns", {"structure": "columns"}),
+        ("g16", {"row_groups": 16}),
+        ("g64", {"row_groups": 64}),
+        ("g16-alone", {"row_groups": 16, "share_siblings": False}),
+        ("random", {"scoring": "random"}),
+        ("unscaled", {"activation_scaling": False}),
+        ("elements-random", {"structure": "elements", "scoring": "random"}),
+    )
+    made = [
+        Variant(f"small-{name}-r{r}", r=r, options=tuple(more.items()), rate=SMALL_RATE) for name, more in changes
+    ]
+    beside = [compared(task, method, r).variant for method in ("rsa", "shira", "lora")]
+    sweep = TASKS[task].sweep_seeds
+    return tuple(
+        Study(task, variant, seeds=SMALL_SEEDS, sweep_seeds=sweep, refined=True) for variant in (*beside, *made)
+    )
+
+
 def core(task: str, r: int, structures: tuple[str, ...]) -> tuple[Study, ...]:
     """Every selection of these structures."""
     return tuple(Study(task, formed(form, way, r)) for form in structures for way in SELECTIONS)
@@ -350,13 +375,13 @@ def budgets(task: str) -> tuple[Study, ...]:
 
 def depths(task: str, r: int) -> tuple[Study, ...]:
     """The frontier depth against quality: RSA, and LoRA on the same layers. A claim, hence on the test split."""
+    planned = [Variant(f"rsa-planned={depth:g}-r{r}", "rsa", r, depth=depth, planned=True) for depth in PLANNED]
     lines = [
         Variant(f"{method}-depth={depth:g}-r{r}", method, r, depth=depth)
-        for depth in (0.5, 0.75, 0.25)
+        for depth in (*PLANNED, 0.25)
         for method in ("rsa", "lora")
     ]
-    planned = [Variant(f"rsa-planned=0.5-r{r}", "rsa", r, depth=0.5, planned=True)]
-    return tuple(Study(task, variant, "test", (1, 2, 3), (101,)) for variant in (*lines, *planned))
+    return tuple(Study(task, variant, "test", (1, 2, 3), (101,), refined=True) for variant in (*planned, *lines))
 
 
 PARTS: dict[str, tuple[Study, ...]] = {
@@ -368,6 +393,7 @@ PARTS: dict[str, tuple[Study, ...]] = {
     "d-scaled": scaled("e2e", 2),
     "d-default": defaults("e2e"),
     "d-b10": core("b10", 4, ("columns", "spread", "elements")) + core("b10", 4, ("subnet", "tiles")),
+    "d-small": small_data("b10", 8),
     "d-depth": depths("e2e", DEPTH_RANK),
     "d-scoring": named(
         "e2e", 2, [("columns", "static", {"scoring": scoring}) for scoring in ("grad", "snip", "magnitude")]

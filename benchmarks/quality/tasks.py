@@ -47,8 +47,8 @@ E2E_WIDTHS = (48, 64, 80, 96, 128)
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task("b10", "encoder", "train10", "banking", 20, 32, BANKING_WIDTHS, (101, 102), (1, 2, 3, 4, 5)),
-        Task("b77", "encoder", "train", "banking", 5, 64, BANKING_WIDTHS, (101,), (1, 2, 3)),
+        Task("b10", "encoder", "train10", "banking", 20, 32, BANKING_WIDTHS, (101, 102), tuple(range(1, 21))),
+        Task("b77", "encoder", "train", "banking", 5, 64, BANKING_WIDTHS, (101,), (1, 2, 3, 4, 5)),
         Task("e2e", "causal", "train", "e2e", 2, 16, E2E_WIDTHS, (101,), (1, 2, 3, 4, 5)),
         Task("e2e200", "causal", "train200", "e2e", 8, 16, E2E_WIDTHS, (101,), (1, 2, 3)),
     )
