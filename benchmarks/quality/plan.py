@@ -206,7 +206,7 @@ RANKS = (2, 8)
 DEPTH_RANK = 8
 """Budget of the frontier depth against quality; its lines of all layers are those of table C."""
 PLANNED = (0.55, 0.5, 0.75)
-"""Depths at which `plan_budget` is tried beside equal shares; 0.55 costs what was promised (see tuner_cost_rows)."""
+"""Depths at which `plan_budget` is tried beside equal shares; 0.55 keeps the promised cost."""
 BASELINES = ("lora", "shira", "super", "rslora", "miss")
 
 
