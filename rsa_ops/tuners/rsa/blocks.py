@@ -7,6 +7,7 @@ would be faster on a GPU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -125,23 +126,35 @@ class BlockGradient(torch.autograd.Function):
         ctx.stamp, ctx.count = stamp, None if stamp is None else stamp.count
         # A view made here would forbid the caller to change it in place, as nn.ReLU(inplace=True) does; the tensor
         # under this one is seen by nobody else.
-        unseen: Tensor = torch.ops.aten._unsafe_view(output, output.shape)  # noqa: SLF001  it has no other name
+        if stamp is not None:
+            return output.data
+        unseen: Tensor = torch.ops.aten._unsafe_view(output, output.shape)  # noqa: SLF001  for the compiler
         return unseen
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: D102
-        if ctx.stamp is not None and ctx.stamp.count != ctx.count:
-            raise RuntimeError(
-                "a resident Robust Sparse Adapter was switched, disabled, changed or reloaded between a forward "
-                "pass and its backward pass, which would give wrong gradients. Finish backward first, or use "
-                "RsaConfig(mode='additive')."
-            )
-        picked, scale, rows, columns = (ctx if ctx.keeper is None else ctx.keeper).saved_tensors
-        values = block_gradient(ctx.layout, grad, picked, rows, columns).to(ctx.dtype)
-        if scale is not None:
-            values = values * spread_over_rows(ctx.layout, scale)
-        return grad, None, values, None, None, None, None, None, None
+        if torch.is_grad_enabled():  # by create_graph: what guards against a second derivative costs as much as we
+            return _gradient_once(ctx, grad)
+        return _gradient(ctx, grad)
+
+
+def _gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    if ctx.stamp is not None and ctx.stamp.count != ctx.count:
+        raise RuntimeError(
+            "a resident Robust Sparse Adapter was switched, disabled, changed or reloaded between a forward "
+            "pass and its backward pass, which would give wrong gradients. Finish backward first, or use "
+            "RsaConfig(mode='additive')."
+        )
+    picked, scale, rows, columns = (ctx if ctx.keeper is None else ctx.keeper).saved_tensors
+    values = block_gradient(ctx.layout, grad, picked, rows, columns)
+    if values.dtype != ctx.dtype:
+        values = values.to(ctx.dtype)
+    if scale is not None:
+        values.mul_(spread_over_rows(ctx.layout, scale))
+    return grad, None, values, None, None, None, None, None, None
+
+
+_gradient_once = once_differentiable(_gradient)
 
 
 def block_product(layout: Layout, picked: Tensor, values: Tensor, rows: Tensor | None, columns: Tensor) -> Tensor:
@@ -167,7 +180,9 @@ def block_product(layout: Layout, picked: Tensor, values: Tensor, rows: Tensor |
 
 def block_gradient(layout: Layout, grad: Tensor, picked: Tensor, rows: Tensor | None, columns: Tensor) -> Tensor:
     """Gradient of the values, in their shape, from dY [..., out] and the gathered inputs [..., n] (elements: x)."""
-    dy, x = _flat(grad), _flat(picked).to(grad.dtype)
+    dy, x = grad.reshape(-1, grad.shape[-1]), picked.reshape(-1, picked.shape[-1])
+    if x.dtype != dy.dtype:
+        x = x.to(dy.dtype)
     if layout.structure == "columns":
         return _summed(torch.mm, dy.T, x)
     if layout.structure == "spread":
@@ -193,6 +208,13 @@ def element_gradient(dy: Tensor, x: Tensor, rows: Tensor, columns: Tensor) -> Te
 def spread_over_rows(layout: Layout, scale: Tensor) -> Tensor:
     """Scales, in the shape of the column indices, made to broadcast over the values."""
     return scale.unsqueeze(-2) if layout.structure in {"spread", "tiles"} else scale
+
+
+def scaled_form(layout: Layout) -> tuple[int, int, int]:
+    """(sets of scales, rows of values that share a set, values in a row), whatever the structure."""
+    width = layout.weight_shape[-1]
+    sets = math.prod(layout.columns_shape) // width
+    return sets, layout.parameters // (sets * width), width
 
 
 def entry_index(layout: Layout, rows: Tensor | None, columns: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from rsa_ops.tuners.rsa.blocks import Pick, block_product, entry_index, spread_over_rows
 from rsa_ops.tuners.rsa.layout import Layout
 
+Parts = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""Values, columns, rows and scales of an adapter in one layer."""
+
 
 class SharedPick:
     """The gathered input of siblings that read the same tensor: made by the first, handed to the others.
@@ -99,7 +102,7 @@ class RsaDelta(nn.Module):
         """The delta whose columns this one uses: itself, or its first sibling's."""
         return self._leader[0] if self._leader else self
 
-    def parts(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    def parts(self) -> Parts:
         """(weight, columns, rows, scale), without the slow ways of a module's attributes.
 
         Every layer's are compared before each forward pass, and read in every switch.
@@ -115,23 +118,29 @@ class RsaDelta(nn.Module):
         scale = self.scale
         return self.weight if scale is None else self.weight * spread_over_rows(self.layout, scale)
 
-    def gathered(self, x: Tensor, *, learns: bool) -> Tensor:
-        """The inputs that the values meet: [..., n], in `x`'s type or autocast's; for elements `x` itself."""
+    def gathered(self, x: Tensor, columns: Tensor, *, learns: bool, compiling: bool) -> Tensor:
+        """The inputs that the values meet: [..., n], in `x`'s type or autocast's; for elements `x` itself.
+
+        `columns` are this adapter's; whoever asks has them at hand, and every forward pass of every layer does.
+        """
         kind = x.device.type
         autocast = kind != "meta" and torch.is_autocast_enabled(kind)  # which does not know of shapes without data
         dtype = torch.get_autocast_dtype(kind) if autocast else x.dtype
-        if self.layout.structure == "elements":
+        structure = self.layout.structure
+        if structure == "elements":
             return (x if learns else x.detach()).to(dtype)
-        columns, unique = self.columns.flatten(), self.layout.structure in {"columns", "subnet"}
-        if self.shared.members > 1 and not torch.compiler.is_compiling():
+        unique = structure in {"columns", "subnet"}
+        columns = columns.flatten()
+        if self.shared.members > 1 and not compiling:
             return self.shared(x, columns, dtype, unique=unique, learns=learns)
         # The compiler sees siblings gather the same columns of the same input, and keeps one of them.
         return pick(x, columns, dtype, unique=unique, learns=learns)
 
     def forward(self, x: Tensor) -> Tensor:
         """Contribution to the output, [..., in] -> [..., out], in `x`'s type or autocast's."""
-        picked = self.gathered(x, learns=True)
-        return block_product(self.layout, picked, self.values().to(picked.dtype), self.rows, self.columns)
+        columns = self.columns
+        picked = self.gathered(x, columns, learns=True, compiling=torch.compiler.is_compiling())
+        return block_product(self.layout, picked, self.values().to(picked.dtype), self.rows, columns)
 
     def dense(self) -> Tensor:
         """The adapter as a dense [out, in] matrix, in the values' type."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from rsa_ops.tuners.rsa.blocks import BlockGradient, Keep, saving_is_watched, write_entries
 from rsa_ops.tuners.rsa.config import RsaConfig
-from rsa_ops.tuners.rsa.delta import RsaDelta
+from rsa_ops.tuners.rsa.delta import Parts, RsaDelta
 from rsa_ops.tuners.rsa.merging import merge, unmerge
 from rsa_ops.tuners.rsa.quantised import Kept, unpack
 from rsa_ops.tuners.rsa.residency import Stamp, Stay, know, matrix_of, obstacle, sharded
@@ -94,16 +94,14 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     def settled(self) -> bool:
         """Whether the one adapter that acts stands in the base weight as it is now."""
         stay = self.stay
-        return (
-            stay is not None
-            and stay.name == self._only()
-            and stay.weight is self.base_layer.weight
-            and stay.current()
-        )
+        if stay is None or stay.name != self._only():
+            return False
+        base = self._modules["base_layer"]  # a module's attributes are slow, and a parametrised weight is computed
+        return base is not None and stay.weight is base._parameters.get("weight") and stay.current()  # noqa: SLF001
 
     def settle(self) -> None:
         """Make the base weight hold what it should: the one active adapter, or none."""
-        if not self.settled():  # nearly always it is; a forward pass of a small batch feels every microsecond here
+        if not self.settled():
             settle([self])
 
     def vacate(self) -> None:
@@ -113,9 +111,10 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def _only(self) -> str | None:
         """The one adapter that acts, or None."""
+        if self._disable_adapters or self.merged_adapters or self.rowwise:
+            return None
         active = self._active()
-        idle = self._disable_adapters or self.merged_adapters or self.rowwise
-        return active[0] if len(active) == 1 and not idle else None
+        return active[0] if len(active) == 1 else None
 
     def tenant(self) -> str | None:
         """The adapter that should be resident."""
@@ -173,7 +172,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         super().delete_adapter(adapter_name)
 
     def _active(self) -> list[str]:
-        return cast("list[str]", self.active_adapters)
+        active: list[str] = self.active_adapters
+        return active
 
     def _resettle(self) -> None:
         if self.stay is not None:
@@ -222,12 +222,17 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """[..., in] -> [..., out]. Further arguments go to the base layer, as PEFT's layers do it."""
-        if not torch.compiler.is_compiling():
+        compiling = torch.compiler.is_compiling()
+        if not compiling:
             self._prepare()
-        if self._learns_in_place():
-            return self._learning(x, args, kwargs)
+        idle = self._disable_adapters or bool(self.merged_adapters)
+        if self.stay is not None and not idle and torch.is_grad_enabled():
+            delta = self.stay.delta
+            parts = delta.parts()
+            if parts[0].requires_grad:
+                return self._learning(delta, parts, x, args, kwargs, compiling=compiling)
         result: Tensor = self.base_layer(x, *args, **kwargs)
-        if self._disable_adapters or self.merged or self.stay is not None:
+        if idle or self.stay is not None:
             return result
         if self.rowwise:
             return self._by_row(result, x)
@@ -238,22 +243,25 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
                 result = result + self.rsa_delta[name](x).to(result.dtype)
         return result
 
-    def _learns_in_place(self) -> bool:
-        """Whether this forward pass belongs to the training of a resident adapter."""
-        if self.stay is None or self._disable_adapters or self.merged:
-            return False
-        return torch.is_grad_enabled() and self.stay.delta.parts()[0].requires_grad
-
-    def _learning(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        delta = cast("Stay", self.stay).delta
-        weight, columns, rows, scale = delta.parts()
-        parts = (delta.gathered(x, learns=False), scale, rows, columns)
-        compiling = torch.compiler.is_compiling()  # the compiler decides itself what is kept, and sees no stamps
+    def _learning(
+        self,
+        delta: RsaDelta,
+        parts: Parts,
+        x: Tensor,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        compiling: bool,
+    ) -> Tensor:
+        """A forward pass that belongs to the training of a resident adapter."""
+        weight, columns, rows, scale = parts
+        kept = (delta.gathered(x, columns, learns=False, compiling=compiling), scale, rows, columns)
+        # The compiler decides itself what is kept, and sees no stamps.
         early = not compiling and saving_is_watched()
-        kept = Keep.apply(weight, *parts) if early else None  # type: ignore[no-untyped-call]
+        keeper = Keep.apply(weight, *kept) if early else None  # type: ignore[no-untyped-call]
         output: Tensor = self.base_layer(x, *args, **kwargs)
         stamp = None if compiling else self.stamp
-        learning: Tensor = BlockGradient.apply(output, kept, weight, *parts, delta.layout, stamp)  # type: ignore[no-untyped-call]
+        learning: Tensor = BlockGradient.apply(output, keeper, weight, *kept, delta.layout, stamp)  # type: ignore[no-untyped-call]
         return learning
 
     def _prepare(self) -> None:
@@ -264,7 +272,8 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             )
         if self._disable_adapters and self.merged:
             self.unmerge()
-        self.settle()
+        if not self.settled():  # nearly always it is; a forward pass of a small batch feels every microsecond here
+            settle([self])
 
     def _by_row(self, result: Tensor, x: Tensor) -> Tensor:
         if len(x) % len(self.rowwise):

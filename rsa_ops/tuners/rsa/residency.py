@@ -28,9 +28,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _unflatten_dense_tensors
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from rsa_ops.tuners.rsa.blocks import KEPT_WIDE, read_entries, spread_over_rows, write_entries
+from rsa_ops.tuners.rsa.blocks import KEPT_WIDE, read_entries, scaled_form, write_entries
 from rsa_ops.tuners.rsa.delta import RsaDelta
 
 
@@ -53,6 +54,7 @@ class Stay:
         rows: row indices at the time of entering, or None.
         columns: column indices at the time of entering.
         originals: the weight's own entries there.
+        form: sets of scales, rows of values that share a set, and values in a row.
         seen: versions of values, columns, rows and scales when last written, and the parameter's identity.
     """
 
@@ -63,6 +65,7 @@ class Stay:
     rows: Tensor | None
     columns: Tensor
     originals: Tensor
+    form: tuple[int, int, int]
     seen: tuple[int, ...]
 
     def current(self) -> bool:
@@ -101,7 +104,8 @@ def stand(entering: Sequence[tuple[nn.Module, str, RsaDelta]]) -> list[Stay]:
             rows = None if delta.rows is None else delta.rows.clone()
             originals = read_entries(matrix_of(base), delta.layout, rows, over)
             weight: Tensor = base.weight  # type: ignore[assignment]
-            stays.append(Stay(base, name, delta, weight, rows, over, originals, versions(delta)))
+            form = scaled_form(delta.layout)
+            stays.append(Stay(base, name, delta, weight, rows, over, originals, form, versions(delta)))
     return stays
 
 
@@ -144,13 +148,13 @@ def sums(stays: Sequence[Stay]) -> list[Tensor]:
     found: dict[int, Tensor] = {}
     with torch.inference_mode(mode=False), torch.no_grad():
         for alike in _alike(stays):
-            values = torch.cat([stay.delta.parts()[0].flatten() for stay in alike])
+            originals = [stay.originals for stay in alike]
+            values = torch.cat([stay.delta.parts()[0].flatten() for stay in alike])  # a copy, also of one alone
             if alike[0].delta.scale is not None:
-                values *= _scales(alike)
-            originals = torch.cat([stay.originals.flatten() for stay in alike])
-            entries = (values + originals).to(originals.dtype)
-            parts = torch.split(entries, [stay.originals.numel() for stay in alike])
-            found |= {id(stay): part.view(stay.originals.shape) for stay, part in zip(alike, parts, strict=True)}
+                _scale(values, alike)
+            wide = torch.cat([kept.flatten() for kept in originals])
+            parts = _unflatten_dense_tensors((values + wide).to(wide.dtype), originals)
+            found |= {id(stay): part for stay, part in zip(alike, parts, strict=True)}
     return [found[id(stay)] for stay in stays]
 
 
@@ -159,9 +163,9 @@ LONGEST = 2**25
 
 
 def _alike(stays: Sequence[Stay]) -> Iterator[list[Stay]]:
-    """The stays by device, types, and whether they have scales, those with rows of one width beside each other."""
+    """The stays by device, types, and whether they have scales, those of one layout beside each other."""
     groups: dict[tuple[object, ...], list[Stay]] = {}
-    for stay in sorted(stays, key=_width):
+    for stay in sorted(stays, key=_form):
         (weight, _, _, scale), kept = stay.delta.parts(), stay.originals
         key = (kept.device, kept.dtype, weight.device, weight.dtype, scale is None)
         groups.setdefault(key, []).append(stay)
@@ -177,18 +181,19 @@ def _alike(stays: Sequence[Stay]) -> Iterator[list[Stay]]:
         yield part
 
 
-def _width(stay: Stay) -> tuple[int, ...]:
-    return stay.delta.layout.weight_shape[1:]
+def _form(stay: Stay) -> tuple[int, int, int]:
+    return stay.form
 
 
-def _scales(stays: Sequence[Stay]) -> Tensor:
-    """One scale for each value of all stays, as a vector; made by one call for all rows of one width."""
-    parts = []
-    for _, group in groupby(stays, key=_width):
-        given = [(stay.delta.layout, stay.delta.scale) for stay in group]
-        wide = [spread_over_rows(at, one).expand(at.weight_shape) for at, one in given if one is not None]
-        parts.append(torch.cat(wide).flatten())
-    return torch.cat(parts)
+def _scale(values: Tensor, stays: Sequence[Stay]) -> None:
+    """Multiply the values of all stays, one long vector, by their scales: at once for all of one form."""
+    start = 0
+    for (sets, rows, width), group in groupby(stays, key=_form):
+        scales = [scale for scale in (stay.delta.parts()[3] for stay in group) if scale is not None]
+        end = start + len(scales) * sets * rows * width
+        part = values[start:end].view(len(scales) * sets, rows, width)
+        part *= torch.cat([scale.view(-1, 1, width) for scale in scales])
+        start = end
 
 
 def leave(stays: Sequence[Stay]) -> None:
@@ -303,7 +308,7 @@ def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Non
     for parameter in _parameters(optimizer):
         known = _LAYERS.get(id(parameter))
         layer = None if known is None else known()
-        if layer is not None and layer.stay is not None and layer.stay.delta.weight is parameter:
+        if layer is not None and layer.stay is not None and layer.stay.delta.parts()[0] is parameter:
             stale.append(layer)
     rewrite([layer.stay for layer in stale])
     for layer in stale:

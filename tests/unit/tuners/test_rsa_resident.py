@@ -288,3 +288,15 @@ def test_inference_mode_and_no_grad_see_the_adapter_and_training_goes_on(structu
     optimizer.step()
     with torch.inference_mode():
         assert not torch.equal(model(x), inside)
+
+
+@each_structure
+def test_a_gradient_can_be_taken_with_its_graph_but_not_twice(structure):
+    model = learnt(two_layers(structure=structure, tile=2, mode="resident"))
+    values = list(values_of(model).values())
+    x = torch.randn(3, 6)
+    plain = torch.autograd.grad(model(x).square().sum(), values)
+    graphed = torch.autograd.grad(model(x).square().sum(), values, create_graph=True)
+    assert all(torch.equal(one, other) for one, other in zip(plain, graphed, strict=True))
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        graphed[0].sum().backward()

@@ -14,6 +14,7 @@ from tuner_models import STRUCTURES, TwoLayers, bare_llama, causal_batch, learnt
 
 from rsa_ops.tuners import RsaConfig
 from rsa_ops.tuners.rsa import residency
+from rsa_ops.tuners.rsa.blocks import spread_over_rows
 from rsa_ops.tuners.rsa.model import rsa_layers
 from rsa_ops.tuners.rsa.switching import settle, together
 
@@ -191,6 +192,24 @@ def test_values_that_are_added_in_parts_are_the_same(longest, monkeypatch):
     model(torch.randn(2, 8))
     for (name, weight), layer in zip(weights(model).items(), rsa_layers(model), strict=True):
         assert torch.equal(weight, plain[name] + layer.get_delta_weight("default"))
+
+
+@each_structure
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_sum_of_each_layer_is_its_base_and_its_scaled_values_and_changes_neither(structure, layers):
+    torch.manual_seed(0)
+    model = learnt(two_layers(structure=structure, tile=2, mode="additive"))
+    for layer in rsa_layers(model):
+        layer.delta("default").scale.uniform_(0.5, 2.0)
+    some = [(layer.base_layer, "default", layer.delta("default")) for layer in rsa_layers(model)[:layers]]
+    values = [delta.weight.detach().clone() for _, _, delta in some]
+    stays = residency.stand(some)
+    kept = [stay.originals.clone() for stay in stays]
+    for (_, _, delta), entry, original, value in zip(some, residency.sums(stays), kept, values, strict=True):
+        scale = spread_over_rows(delta.layout, delta.scale)
+        assert torch.equal(entry, original + value * scale)
+        assert torch.equal(delta.weight, value)
+    assert all(torch.equal(stay.originals, original) for stay, original in zip(stays, kept, strict=True))
 
 
 @each_structure
