@@ -172,8 +172,7 @@ class Linear(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         super().delete_adapter(adapter_name)
 
     def _active(self) -> list[str]:
-        active: list[str] = self.active_adapters
-        return active
+        return cast("list[str]", self.active_adapters)
 
     def _resettle(self) -> None:
         if self.stay is not None:

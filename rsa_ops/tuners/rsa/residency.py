@@ -153,7 +153,7 @@ def sums(stays: Sequence[Stay]) -> list[Tensor]:
             if alike[0].delta.scale is not None:
                 _scale(values, alike)
             wide = torch.cat([kept.flatten() for kept in originals])
-            parts = _unflatten_dense_tensors((values + wide).to(wide.dtype), originals)
+            parts = _unflatten_dense_tensors((values + wide).to(wide.dtype), originals)  # type: ignore[no-untyped-call]
             found |= {id(stay): part for stay, part in zip(alike, parts, strict=True)}
     return [found[id(stay)] for stay in stays]
 
