@@ -22,7 +22,7 @@ Kind = Literal["floor", "full", "adapter", "scoring"]
 
 STRUCTURES = ("columns", "spread", "subnet", "tiles", "elements")
 MODES = ("resident", "additive")
-DEPTHS = (0.75, 0.5, 0.25)
+DEPTHS = (0.75, 0.55, 0.5, 0.25)
 TARGETS: dict[str, Any] = {"target_modules": list(LINEARS)}
 
 

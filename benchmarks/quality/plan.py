@@ -240,8 +240,6 @@ SELECTIONS: dict[str, tuple[tuple[str, Any], ...]] = {
     "rounds": (*PLAIN, ("selection", "rounds"), ("confidence", 0.0)),
     "bounded": (*PLAIN, ("selection", "rounds"), ("confidence", 1.64)),
 }
-SMALL_RATE = 3e-3
-SMALL_SEEDS = (1, 2, 3, 4, 5)
 STRUCTURES = ("columns", "spread", "elements", "subnet", "tiles")
 
 
@@ -334,25 +332,37 @@ def defaults(task: str) -> tuple[Study, ...]:
     )
 
 
-def small_data(task: str, r: int) -> tuple[Study, ...]:
-    """Where RSA fell behind SHiRA: what another form would win there. RSA as it is, with one thing changed."""
-    changes: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("columns", {"structure": "columns"}),
-        ("g16", {"row_groups": 16}),
-        ("g64", {"row_groups": 64}),
-        ("g16-alone", {"row_groups": 16, "share_siblings": False}),
-        ("random", {"scoring": "random"}),
-        ("unscaled", {"activation_scaling": False}),
-        ("elements-random", {"structure": "elements", "scoring": "random"}),
-    )
-    made = [
-        Variant(f"small-{name}-r{r}", r=r, options=tuple(more.items()), rate=SMALL_RATE) for name, more in changes
-    ]
+FORMS: dict[str, dict[str, Any]] = {
+    "columns": {"structure": "columns"},
+    "g8": {"row_groups": 8},
+    "g16": {"row_groups": 16},
+    "g64": {"row_groups": 64},
+    "g16-alone": {"row_groups": 16, "share_siblings": False},
+    "random": {"scoring": "random"},
+    "unscaled": {"activation_scaling": False},
+    "elements-random": {"structure": "elements", "scoring": "random"},
+}
+"""RSA as it is, with one thing changed: what another form would win where RSA fell behind SHiRA."""
+FORM_RATES = {"encoder": 3e-3, "causal": 2e-2}
+
+
+def form(task: str, r: int, name: str) -> Variant:
+    """RSA in one of `FORMS`."""
+    options = tuple(FORMS[name].items())
+    return Variant(f"rsa-r{r}-{name}", r=r, options=options, rate=FORM_RATES[TASKS[task].base])
+
+
+def forms(task: str, r: int, names: Iterable[str], seeds: tuple[int, ...]) -> tuple[Study, ...]:
+    """Forms on the validation split, with RSA as it is, SHiRA and LoRA beside them."""
     beside = [compared(task, method, r).variant for method in ("rsa", "shira", "lora")]
+    variants = (*beside, *(form(task, r, name) for name in names))
     sweep = TASKS[task].sweep_seeds
-    return tuple(
-        Study(task, variant, seeds=SMALL_SEEDS, sweep_seeds=sweep, refined=True) for variant in (*beside, *made)
-    )
+    return tuple(Study(task, variant, seeds=seeds, sweep_seeds=sweep, refined=True) for variant in variants)
+
+
+def tested_form(task: str, r: int, name: str) -> Study:
+    """A form on the test split, with the seeds that RSA as it is has there."""
+    return replace(compared(task, "rsa", r), variant=form(task, r, name))
 
 
 def core(task: str, r: int, structures: tuple[str, ...]) -> tuple[Study, ...]:
@@ -393,7 +403,10 @@ PARTS: dict[str, tuple[Study, ...]] = {
     "d-scaled": scaled("e2e", 2),
     "d-default": defaults("e2e"),
     "d-b10": core("b10", 4, ("columns", "spread", "elements")) + core("b10", 4, ("subnet", "tiles")),
-    "d-small": small_data("b10", 8),
+    "d-forms": forms("b10", 8, FORMS, (1, 2, 3, 4, 5))
+    + forms("e2e", 8, ("g8", "g16"), (1, 2, 3))
+    + forms("b77", 8, ("g8", "g16"), (1, 2, 3)),
+    "c-forms": tuple(tested_form(task, 8, "g16") for task in ("b10", "e2e", "b77")),
     "d-depth": depths("e2e", DEPTH_RANK),
     "d-scoring": named(
         "e2e", 2, [("columns", "static", {"scoring": scoring}) for scoring in ("grad", "snip", "magnitude")]
