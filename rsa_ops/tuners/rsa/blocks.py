@@ -70,12 +70,45 @@ class ElementProduct(torch.autograd.Function):
         return grad_x, grad_values, None, None, None
 
 
+Places = tuple[Tensor | None, Tensor | None, Tensor]
+"""Scales, rows and columns of an adapter."""
+
 _hooks_of_saving: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # noqa: SLF001
 
 
 def saving_is_watched() -> bool:
     """Whether somebody takes over what is kept for backward, as checkpointing does; True where torch can't tell."""
     return _hooks_of_saving is None or _hooks_of_saving(False) is not None  # noqa: FBT003  takes no keywords
+
+
+def _save(ctx: Any, picked: Tensor, places: Places, *, compiling: bool) -> None:
+    """Keep for backward what `_saved` gives back.
+
+    The scales and indices are buffers, which live anyway. Autograd would pack and unpack each of them in every
+    layer, slowly where checkpointing watches; here only their versions are noted. The compiler wants all of them.
+    """
+    ctx.places = None if compiling else places
+    if compiling:
+        ctx.save_for_backward(picked, *places)
+    else:
+        ctx.save_for_backward(picked)
+        ctx.versions = [_version(place) for place in places]
+
+
+def _saved(ctx: Any) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+    """(gathered inputs, scales, rows, columns) as they were in the forward pass."""
+    if ctx.places is None:
+        return ctx.saved_tensors  # type: ignore[no-any-return]
+    if ctx.versions != [_version(place) for place in ctx.places]:
+        raise RuntimeError(
+            "the columns, rows or scales of a resident Robust Sparse Adapter have been modified by an inplace "
+            "operation between a forward pass and its backward pass. Choose blocks before the forward pass."
+        )
+    return (*ctx.saved_tensors, *ctx.places)  # type: ignore[return-value]
+
+
+def _version(place: Tensor | None) -> int:
+    return 0 if place is None or place.is_inference() else place._version  # noqa: SLF001
 
 
 class Keep(torch.autograd.Function):
@@ -90,7 +123,7 @@ class Keep(torch.autograd.Function):
     def forward(  # noqa: D102
         ctx: Any, values: Tensor, picked: Tensor, scale: Tensor | None, rows: Tensor | None, columns: Tensor
     ) -> Tensor:
-        ctx.save_for_backward(picked, scale, rows, columns)
+        _save(ctx, picked, (scale, rows, columns), compiling=False)
         return values.new_empty(0)
 
     @staticmethod
@@ -104,6 +137,7 @@ class BlockGradient(torch.autograd.Function):
 
     The values stand in the frozen weight already, so the forward pass and the gradient of the input are the frozen
     layer's own; all that is kept is the gathered input, [..., n], by `kept` where it is given and else here.
+    Without a stamp it is being compiled.
     """
 
     @staticmethod
@@ -121,7 +155,7 @@ class BlockGradient(torch.autograd.Function):
     ) -> Tensor:
         ctx.keeper = None if kept is None else kept.grad_fn
         if kept is None:
-            ctx.save_for_backward(picked, scale, rows, columns)
+            _save(ctx, picked, (scale, rows, columns), compiling=stamp is None)
         ctx.layout, ctx.dtype = layout, values.dtype
         ctx.stamp, ctx.count = stamp, None if stamp is None else stamp.count
         # A view made here would forbid the caller to change it in place, as nn.ReLU(inplace=True) does; the tensor
@@ -133,7 +167,7 @@ class BlockGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: D102
-        if torch.is_grad_enabled():  # by create_graph: what guards against a second derivative costs as much as we
+        if torch.is_grad_enabled():  # by create_graph; what guards against second derivatives is slow
             return _gradient_once(ctx, grad)
         return _gradient(ctx, grad)
 
@@ -145,7 +179,7 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
             "pass and its backward pass, which would give wrong gradients. Finish backward first, or use "
             "RsaConfig(mode='additive')."
         )
-    picked, scale, rows, columns = (ctx if ctx.keeper is None else ctx.keeper).saved_tensors
+    picked, scale, rows, columns = _saved(ctx if ctx.keeper is None else ctx.keeper)
     values = block_gradient(ctx.layout, grad, picked, rows, columns)
     if values.dtype != ctx.dtype:
         values = values.to(ctx.dtype)
