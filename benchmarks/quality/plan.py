@@ -403,10 +403,9 @@ PARTS: dict[str, tuple[Study, ...]] = {
     "d-scaled": scaled("e2e", 2),
     "d-default": defaults("e2e"),
     "d-b10": core("b10", 4, ("columns", "spread", "elements")) + core("b10", 4, ("subnet", "tiles")),
-    "d-forms": forms("b10", 8, FORMS, (1, 2, 3, 4, 5))
-    + forms("e2e", 8, ("g8", "g16"), (1, 2, 3))
-    + forms("b77", 8, ("g8", "g16"), (1, 2, 3)),
-    "c-forms": tuple(tested_form(task, 8, "g16") for task in ("b10", "e2e", "b77")),
+    "d-forms-b10": forms("b10", 8, FORMS, (1, 2, 3, 4, 5)),
+    **{f"d-forms-{task}": forms(task, 8, ("g8", "g16"), (1, 2, 3)) for task in ("b77", "e2e")},
+    **{f"c-forms-{task}": (tested_form(task, 8, "g16"),) for task in ("b10", "b77", "e2e")},
     "d-depth": depths("e2e", DEPTH_RANK),
     "d-scoring": named(
         "e2e", 2, [("columns", "static", {"scoring": scoring}) for scoring in ("grad", "snip", "magnitude")]

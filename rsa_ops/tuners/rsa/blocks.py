@@ -104,7 +104,7 @@ def _saved(ctx: Any) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
             "the columns, rows or scales of a resident Robust Sparse Adapter have been modified by an inplace "
             "operation between a forward pass and its backward pass. Choose blocks before the forward pass."
         )
-    return (*ctx.saved_tensors, *ctx.places)  # type: ignore[return-value]
+    return (*ctx.saved_tensors, *ctx.places)
 
 
 def _version(place: Tensor | None) -> int:
