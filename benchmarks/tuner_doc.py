@@ -47,10 +47,37 @@ def other_ratio_table() -> Table:
     return filled(["ratio, shape and batch", "step time (floor)", "fastest steps", "peak memory (floor)"], rows)
 
 
-def _ratios() -> Iterable[dict[str, Any]]:
-    """One of each kind: where several cards measured it, the last."""
-    measured = [ratio for ratio in load("tuner_cost")["ratios"] if ratio["time"] is not None]
-    return {(ratio["ratio"], *_place(ratio)): ratio for ratio in measured}.values()
+def _ratios() -> list[dict[str, Any]]:
+    """Every place's ratios, by the card that measured most of them there; of equal ones the last."""
+    found: list[dict[str, Any]] = []
+    for place in dict.fromkeys(map(_place, _measured())):
+        cards: dict[str, list[dict[str, Any]]] = {}
+        for ratio in _measured():
+            if _place(ratio) == place:
+                cards.setdefault(ratio["card_id"], []).append(ratio)
+        found += max(reversed(cards.values()), key=len)
+    return found
+
+
+def _measured() -> list[dict[str, Any]]:
+    return [ratio for ratio in load("tuner_cost")["ratios"] if ratio["time"] is not None]
+
+
+def hosts_table() -> Table:
+    """The promised times, on every machine that measured them, in the order of measuring."""
+    promised = [ratio for ratio in _measured() if ratio["time_target"] is not None]
+    cards = list(dict.fromkeys(ratio["card_id"] for ratio in _measured()))
+    rows = []
+    for name in dict.fromkeys(ratio["ratio"] for ratio in promised):
+        of_card = {ratio["card_id"]: ratio for ratio in promised if ratio["ratio"] == name}
+        cells = [_time_of(of_card[card]) if card in of_card else "" for card in cards]
+        rows.append([name, f"{next(iter(of_card.values()))['time_target']:.2f}", *cells])
+    return filled(["step time, median (fastest)", "target", *(f"machine {card[:4]}" for card in cards)], rows)
+
+
+def _time_of(ratio: dict[str, Any]) -> str:
+    text = f"{ratio['time']:.3f} ({ratio['time_of_fastest']:.3f})"
+    return text if ratio["time_met"] else f"**{text}**"
 
 
 def _place(ratio: dict[str, Any]) -> tuple[str, str]:
@@ -151,6 +178,17 @@ def depth_table() -> Table:
     ]
     head = ["variant", "depth", "rate", "loss a token", "forgetting", "this minus LoRA on all layers, 90 %"]
     return filled(head, rows)
+
+
+def forms_table(task: str) -> Table:
+    """Forms of RSA that won on validation, on the test split: each minus RSA as it is and minus every rival."""
+    rows = [
+        [line["variant"], f"{line['mean']['accuracy']:.4f}", other, _difference(minus.get("accuracy"))]
+        for line in load("tuner_quality")["forms"]
+        if line["task"] == task
+        for other, minus in line["this_minus"].items()
+    ]
+    return filled(["form", "accuracy", "minus", "difference, 90 %"], rows)
 
 
 def grid_table(task: str) -> Table:
@@ -258,6 +296,9 @@ PLOTTED = {
 
 TABLES: dict[str, Callable[[], Table]] = {
     "ratios": ratio_table,
+    "hosts": hosts_table,
+    "forms-b10": lambda: forms_table("b10"),
+    "ablation-forms": lambda: ablation_table("d-forms-b10"),
     "cost-1b": lambda: cost_table("1b 8x1024"),
     "cost-1b-ckpt": lambda: cost_table("1b 8x1024 ckpt"),
     "cost-1b-compiled": lambda: cost_table("1b 8x1024 compiled"),

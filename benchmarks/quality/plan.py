@@ -343,26 +343,25 @@ FORMS: dict[str, dict[str, Any]] = {
     "elements-random": {"structure": "elements", "scoring": "random"},
 }
 """RSA as it is, with one thing changed: what another form would win where RSA fell behind SHiRA."""
-FORM_RATES = {"encoder": 3e-3, "causal": 2e-2}
+FORM_RATE = 3e-3
 
 
-def form(task: str, r: int, name: str) -> Variant:
+def form(r: int, name: str) -> Variant:
     """RSA in one of `FORMS`."""
-    options = tuple(FORMS[name].items())
-    return Variant(f"rsa-r{r}-{name}", r=r, options=options, rate=FORM_RATES[TASKS[task].base])
+    return Variant(f"rsa-r{r}-{name}", r=r, options=tuple(FORMS[name].items()), rate=FORM_RATE)
 
 
 def forms(task: str, r: int, names: Iterable[str], seeds: tuple[int, ...]) -> tuple[Study, ...]:
     """Forms on the validation split, with RSA as it is, SHiRA and LoRA beside them."""
     beside = [compared(task, method, r).variant for method in ("rsa", "shira", "lora")]
-    variants = (*beside, *(form(task, r, name) for name in names))
+    variants = (*beside, *(form(r, name) for name in names))
     sweep = TASKS[task].sweep_seeds
     return tuple(Study(task, variant, seeds=seeds, sweep_seeds=sweep, refined=True) for variant in variants)
 
 
 def tested_form(task: str, r: int, name: str) -> Study:
     """A form on the test split, with the seeds that RSA as it is has there."""
-    return replace(compared(task, "rsa", r), variant=form(task, r, name))
+    return replace(compared(task, "rsa", r), variant=form(r, name))
 
 
 def core(task: str, r: int, structures: tuple[str, ...]) -> tuple[Study, ...]:

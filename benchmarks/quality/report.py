@@ -153,6 +153,7 @@ def comparison(records: Iterable[Record]) -> dict[str, Any]:
         "tables": tables,
         "missing": missing,
         "depth": depth,
+        "forms": tested_forms(done, truth),
         "claims": claims(rows, truth) + depth_claims(done),
     }
 
@@ -303,6 +304,24 @@ def _judged(
     if found is None or "difference" not in found:
         return {"claim": text, "against": other.name, "holds": None}
     return {"claim": text, "against": other.name, "metric": metric, **found, "holds": found[end] > 0}
+
+
+# --- Another form --------------------------------------------------------------------------------------------
+
+
+def tested_forms(done: Mapping[str, Record], labels: Labels) -> list[dict[str, Any]]:
+    """Forms of RSA that won on validation, on the test split: each minus RSA as it is and minus every rival."""
+    lines = []
+    for study in (study for name in PARTS if name.startswith("c-forms-") for study in PARTS[name]):
+        row = row_of(study, done)
+        if row is None:
+            continue
+        r = study.variant.r
+        beside = [compared(study.task, method, r) for method in ("rsa", *RIVALS, "miss")]
+        others = [row_of(other, done) for other in (*beside, compared(study.task, "full", 0))]
+        minus = {other.name: differences(row, other, labels) for other in others if other is not None}
+        lines.append({"task": study.task, **described(row, labels), "this_minus": minus})
+    return lines
 
 
 # --- Depth ---------------------------------------------------------------------------------------------------

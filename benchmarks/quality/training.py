@@ -96,13 +96,17 @@ def attach(bench: Bench, task: Task, trial: Trial, batches: Batches) -> Attached
         from rsa_ops.tuners import plan_budget
 
         first = [batches[step] for step in range(min(config.scoring_batches, len(batches)))]
-        config = plan_budget(model, config, first, depth=variant.depth)
+        config = plan_budget(model, config, first, depth=variant.depth, **BY_IMPORTANCE)
     adapted = get_peft_model(model, config)
     steady_shira(adapted)
     adapted.train()
     learning = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
     callback = _callback(bench, task, variant) if method.name == "rsa" else None
     return Attached(adapted, learning, callback, config)
+
+
+BY_IMPORTANCE = {"floor": 0.25, "ceiling": 4.0}
+"""Bounds of a planned layer's share, in uniform ones."""
 
 
 def kept_layers(count: int, depth: float) -> range:

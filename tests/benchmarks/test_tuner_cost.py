@@ -79,6 +79,8 @@ def test_the_targets_are_those_that_were_promised() -> None:
         "rsa / lora-bf16 ckpt": (0.78, 1.02),
         "rsa / lora-bf16 compiled": (0.84, 0.72),
         "rsa / floor": (1.05, 1.01),
+        # One promise, of a second configuration: whichever of the two keeps it, with its quality.
+        "rsa-depth-55 / lora-bf16": (0.60, 0.65),
         "rsa-depth-50 / lora-bf16": (0.60, 0.65),
     }
     assert {name for target in TARGETS for name in (target.row, target.other)} <= set(ROWS)

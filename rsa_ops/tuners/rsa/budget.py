@@ -1,10 +1,12 @@
-"""How the budget is shared out between layers, before an adapter is made: by importance, within bounds, by depth.
+"""How the budget is shared out between layers, before an adapter is made: by depth, by importance within bounds.
 
 Without it every layer has its uniform share. `plan_budget` scores all blocks of all layers by one measure, Fisher
-information per parameter, lets the best have the budget, and holds each layer between a floor and a ceiling. With
-`depth` or `coverage` the lowest layers get nothing: then no gradient is needed below the lowest adapted layer, so
-the backward pass ends there and nothing below is kept for it. (Trainer's gradient checkpointing makes the
-embeddings require a gradient, which undoes that; with a shallow adapter it is rarely needed.)
+information per parameter, lets the best have the budget, and holds each layer between a floor and a ceiling. Both
+are 1 unless they are given, so that shares stay uniform: at every depth that was measured, importance shared the
+budget out worse (`docs/tuner.md`, Depth). With `depth` or `coverage` the lowest layers get nothing: then no
+gradient is needed below the lowest adapted layer, so the backward pass ends there and nothing below is kept for
+it. (Trainer's gradient checkpointing makes the embeddings require a gradient, which undoes that; with a shallow
+adapter it is rarely needed.)
 """
 
 from __future__ import annotations
@@ -44,11 +46,11 @@ def plan_budget(  # noqa: PLR0913  each is one decision of the user's
     *,
     depth: float | None = None,
     coverage: float | None = None,
-    floor: float = 0.25,
-    ceiling: float = 4.0,
+    floor: float = 1.0,
+    ceiling: float = 1.0,
     loss_fn: LossFunction | None = None,
 ) -> RsaConfig:
-    """A copy of `config` with a `budget_pattern` that spends the same budget where it matters.
+    """A copy of `config` with a `budget_pattern` that spends the same budget on fewer layers, or by importance.
 
     Args:
         model: the bare base model; it is left as it was.
@@ -56,7 +58,7 @@ def plan_budget(  # noqa: PLR0913  each is one decision of the user's
         batches: keyword arguments of the model with labels, on its device; a few suffice.
         depth: share of the transformer layers that are adapted, the top ones, in (0, 1].
         coverage: instead of `depth`: as few top layers as hold this share of the importance, in (0, 1].
-        floor: least multiple of its uniform budget that an adapted layer gets; with both 1 they stay uniform.
+        floor: least multiple of its uniform budget that an adapted layer gets; below 1 importance has a say.
         ceiling: largest multiple. Where depth takes most layers away, the remaining ones may exceed it alike.
         loss_fn: (model, batch) -> scalar, where the model's own `loss` is not the one that is trained.
 

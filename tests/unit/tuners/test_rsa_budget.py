@@ -12,6 +12,7 @@ from rsa_ops.tuners.rsa.layer import Linear
 from rsa_ops.tuners.rsa.regrow import regrow, regrow_steps
 from rsa_ops.tuners.rsa.selection import units
 
+BY_IMPORTANCE = {"floor": 0.25, "ceiling": 4.0}
 each_structure = pytest.mark.parametrize("structure", STRUCTURES)
 
 
@@ -26,7 +27,7 @@ def planned(structure="columns", **options):
 
 
 @each_structure
-@pytest.mark.parametrize("options", [{}, {"depth": 0.5}, {"floor": 0.5, "ceiling": 1.5}])
+@pytest.mark.parametrize("options", [{}, {"depth": 0.5}, {**BY_IMPORTANCE, "depth": 0.5}, BY_IMPORTANCE])
 def test_a_planned_budget_spends_the_uniform_one_up_to_whole_blocks(structure, options):
     config, plan = planned(structure, **options)
     uniform, model = get_peft_model(bare_llama(), config), get_peft_model(bare_llama(), plan)
@@ -50,8 +51,13 @@ def test_multiples_lie_between_the_bounds_and_siblings_have_one():
     for layer in (0, 1):
         q, k, v = (pattern[f"model.layers.{layer}.self_attn.{one}_proj"] for one in "qkv")
         assert q == k == v
-    _, uniform = planned(floor=1.0, ceiling=1.0)
+
+
+def test_unless_bounds_are_given_shares_stay_uniform_at_every_depth():
+    _, uniform = planned()
     assert list(uniform.budget_pattern.values()) == pytest.approx([1.0] * 14)
+    _, upper = planned(depth=0.5)
+    assert list(upper.budget_pattern.values()) == pytest.approx([2.0] * 7)
 
 
 def test_with_depth_only_the_top_layers_are_adapted_and_no_gradient_goes_below():
@@ -95,8 +101,8 @@ def test_planning_leaves_the_base_as_it_was():
         ({"depth": 0.0}, "depth: expected a share"),
         ({"coverage": 1.5}, "coverage: expected a share"),
         ({"depth": 0.5, "coverage": 0.5}, "found both"),
-        ({"floor": 2.0}, "floor <= 1 <= ceiling"),
-        ({"ceiling": 0.5}, "floor <= 1 <= ceiling"),
+        ({"floor": 2.0, "ceiling": 4.0}, "floor <= 1 <= ceiling"),
+        ({"floor": 0.25, "ceiling": 0.5}, "floor <= 1 <= ceiling"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, says):
