@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
 
-.PHONY: demo test test-slow check focus setup clean
+.PHONY: demo test test-slow test-quantised check focus setup clean
 
 demo: $(DONE)
 	$(BIN)/rsa-ops demo
@@ -14,6 +14,10 @@ test: $(DONE)
 
 test-slow: $(DONE)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+
+test-quantised: $(DONE)  # beside the environment and not in it: wherever bitsandbytes is installed, peft imports it
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(VENV)/quantised bitsandbytes==0.50.2
+	HF_HUB_OFFLINE=1 PYTHONPATH=$(VENV)/quantised $(BIN)/python -m pytest tests/unit/tuners/test_citizen_quantised.py
 
 check: $(DONE)
 	ci/check

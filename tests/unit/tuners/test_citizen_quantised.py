@@ -15,7 +15,7 @@ from tuner_models import causal_batch, learnt
 from rsa_ops.tuners import RsaConfig, score_blocks, select_blocks
 
 bnb = pytest.importorskip(
-    "bitsandbytes", reason="bitsandbytes is not installed: 4-bit and 8-bit bases are untested"
+    "bitsandbytes", reason="bitsandbytes is not installed; make test-quantised installs it"
 )
 
 KINDS = ["4bit", "8bit"]
@@ -192,7 +192,7 @@ def test_a_broken_adapter_is_not_merged_safely_into_quantised_weights():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_places_are_chosen_by_gradients_through_a_quantised_base(kind):
-    model = two(kind)
+    model = two(kind, structure="columns", choice="top")
     batch = {"x": torch.randn(9, 64)}
     scores = score_blocks(model, [batch], lambda m, b: m(b["x"]).square().mean())
     select_blocks(model, "default", scores)
