@@ -14,9 +14,7 @@ from tuner_models import causal_batch, learnt
 
 from rsa_ops.tuners import RsaConfig, score_blocks, select_blocks
 
-bnb = pytest.importorskip(
-    "bitsandbytes", reason="bitsandbytes is not installed; make test-quantised installs it"
-)
+bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed; make test-quantised installs it")
 
 KINDS = ["4bit", "8bit"]
 STRUCTURES = ["columns", "spread", "subnet", "tiles", "elements"]
