@@ -289,8 +289,8 @@ def _between(time: dict[str, Any]) -> str:
 
 
 PLOTTED = {
-    *("floor", "rsa", "rsa-depth-50", "rsa-depth-25", "rsa-spread-resident", "lora-bf16", "lora", "shira", "miss"),
-    *("full", "dora-bf16", "lora-bf16-depth-50", "lora-bf16-depth-25"),
+    *("floor", "rsa", "rsa-depth-55", "rsa-depth-25", "rsa-depth-75", "lora-bf16", "lora", "shira", "miss"),
+    *("full", "dora-bf16", "lora-bf16-depth-55", "lora-bf16-depth-25"),
 }
 
 
@@ -340,6 +340,7 @@ def plots(folder: Path) -> Iterable[Path]:
     folder.mkdir(exist_ok=True)
     yield _cost_plot(folder / "tuner_cost.svg")
     yield _rates_plot(folder / "tuner_rates.svg")
+    yield _depth_plot(folder / "tuner_depth.svg")
 
 
 def _cost_plot(file: Path) -> Path:
@@ -380,6 +381,29 @@ def _rates_plot(file: Path) -> Path:
     axes.set(xscale="log", ylim=(None, 1.28), xlabel="learning rate", ylabel="validation loss a token")
     axes.set_title("E2E, SmolLM2-135M, LoRA-equal r=2: every method by its rate")
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return _saved(figure, file)
+
+
+def _depth_plot(file: Path) -> Path:
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots()
+    lines = load("tuner_quality")["depth"]
+    looks = {"rsa": ("RSA, equal shares", "#0b6e4f", "o-"), "lora": ("LoRA, the same layers", "#444", "s--")}
+    planned = ("RSA, shares by importance", "#8fbfa8", "^:")
+    for method, (name, color, style) in (*looks.items(), ("rsa", planned)):
+        points = sorted(
+            (line["depth"], line["mean"]["nll"])
+            for line in lines
+            if line["variant"].startswith(method) and line["planned"] == (name == planned[0])
+        )
+        axes.plot(*zip(*points, strict=True), style, color=color, label=name)
+    whole = next(line["mean"]["nll"] for line in lines if line["variant"].startswith("lora") and line["depth"] == 1)
+    axes.axhline(whole, color="#444", linewidth=0.6)
+    axes.annotate("LoRA on all layers", (0.26, whole), xytext=(0, 3), textcoords="offset points", fontsize=7)
+    axes.set(xlabel="share of the layers, from the top", ylabel="test loss a token")
+    axes.set_title("E2E, SmolLM2-135M, the whole budget of LoRA r=8 in the upper layers")
+    axes.legend(fontsize=7)
     return _saved(figure, file)
 
 
