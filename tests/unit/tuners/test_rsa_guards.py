@@ -177,7 +177,7 @@ def test_a_graph_from_before_a_switch_is_not_used_after_it(structure, switch):
         loss.backward()
 
 
-@pytest.mark.parametrize("switch", [_switch, _disable, _step, _look])
+@pytest.mark.parametrize("switch", [_switch, _disable, _step, _look, _reselect])
 def test_under_gradient_checkpointing_a_switch_is_noticed_too(switch):
     model = learnt(two_layers(mode="resident")).train()
     model.add_adapter("other", RsaConfig(density=0.5, target_modules=["first", "second"], mode="resident"))
@@ -186,6 +186,20 @@ def test_under_gradient_checkpointing_a_switch_is_noticed_too(switch):
     switch(model)
     with pytest.raises((RuntimeError, torch.utils.checkpoint.CheckpointError)):
         loss.backward()
+
+
+@each_structure
+def test_a_resident_layer_adds_one_tensor_to_what_is_packed_for_backward(structure):
+    def packed(model):
+        found = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: found.append(tensor) or tensor, lambda kept: kept
+        ):
+            model(torch.randn(3, 6, requires_grad=True))
+        return len(found)
+
+    model = two_layers(structure=structure, tile=2, mode="resident")
+    assert packed(model) - packed(TwoLayers().requires_grad_(requires_grad=False)) == 2
 
 
 def test_a_layer_called_twice_and_two_forwards_before_backward_are_right():
