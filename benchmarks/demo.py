@@ -78,8 +78,8 @@ def quote(record: dict[str, Any]) -> None:
     after = rest.split(MARKS[1], 1)[1]
     seconds = record["seconds"]
     words = (
-        f"{record['cores']} cores without a GPU took {seconds['cold']:.0f} s; the second run, from the cache, "
-        f"{seconds['warm']:.0f} s (`benchmarks/results/demo.json`). It ends with:"
+        f"{record['cores']} cores ({record['cpu_capability']}), no GPU: {seconds['cold']:.0f} s, and "
+        f"{seconds['warm']:.0f} s again from the cache (`benchmarks/results/demo.json`). It ends with:"
     )
     body = "\n".join(record["output"]).strip("\n")
     readme.write_text(f"{before}{MARKS[0]}\n{words}\n\n```text\n{body}\n```\n{MARKS[1]}{after}", encoding="utf-8")
