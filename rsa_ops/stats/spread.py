@@ -189,6 +189,8 @@ def _seed_freedom(terms: list[float], counts: list[int]) -> float:
     """
     alike = len(set(counts)) == 1 and counts[0] > 2
     gain = 2 if alike else 0
-    spent = sum(term**2 / (count - 1 + gain) for term, count in zip(terms, counts, strict=True))
-    found = sum(terms) ** 2 / spent - gain
+    exponent = math.frexp(max(terms))[1]
+    shares = [math.ldexp(term, -exponent) for term in terms]  # exact; the squares of tiny terms would be zero
+    spent = sum(share**2 / (count - 1 + gain) for share, count in zip(shares, counts, strict=True))
+    found = sum(shares) ** 2 / spent - gain
     return min(max(found, min(counts) - 1), sum(counts) - len(counts))

@@ -91,6 +91,15 @@ WORLDS = st.builds(
 )
 
 
+@pytest.mark.parametrize("residual", [1e-8, 1e-100, 9.235279746527626e-170, 1e-300])
+def test_seed_noise_of_next_to_nothing_is_none(residual: float) -> None:
+    def power(noise: float) -> float:
+        world = Seeded(persistent=0.125, residual=noise, seeds=0.0, turning=False)
+        return method_power(world, seeds=6, examples=50, margin=0.03125, alpha=0.05)
+
+    assert power(residual) == pytest.approx(power(0.0), abs=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(WORLDS, st.integers(6, 12), st.integers(50, 5000), st.floats(0.002, 0.05))
 def test_examples_margin_and_truth_add_power_and_seed_noise_takes_it(
