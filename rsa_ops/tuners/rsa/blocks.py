@@ -92,14 +92,14 @@ def _save(ctx: Any, picked: Tensor, places: Places, *, compiling: bool) -> None:
         ctx.save_for_backward(picked, *places)
     else:
         ctx.save_for_backward(picked)
-        ctx.versions = [_version(place) for place in places]
+        ctx.versions = [version_of(place) for place in places]
 
 
 def _saved(ctx: Any) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
     """(gathered inputs, scales, rows, columns) as they were in the forward pass."""
     if ctx.places is None:
         return ctx.saved_tensors  # type: ignore[no-any-return]
-    if ctx.versions != [_version(place) for place in ctx.places]:
+    if ctx.versions != [version_of(place) for place in ctx.places]:
         raise RuntimeError(
             "the columns, rows or scales of a resident Robust Sparse Adapter have been modified by an inplace "
             "operation between a forward pass and its backward pass. Choose blocks before the forward pass."
@@ -107,8 +107,9 @@ def _saved(ctx: Any) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
     return (*ctx.saved_tensors, *ctx.places)
 
 
-def _version(place: Tensor | None) -> int:
-    return 0 if place is None or place.is_inference() else place._version  # noqa: SLF001
+def version_of(tensor: Tensor | None) -> int:
+    """How often a tensor was changed in place; 0 for None and for inference tensors, which count no versions."""
+    return 0 if tensor is None or tensor.is_inference() else tensor._version  # noqa: SLF001
 
 
 class Keep(torch.autograd.Function):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rsa_ops.tuners.rsa.blocks import Pick, block_product, entry_index, spread_over_rows
+from rsa_ops.tuners.rsa.blocks import Pick, block_product, entry_index, spread_over_rows, version_of
 from rsa_ops.tuners.rsa.layout import Layout
 
 Parts = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
@@ -28,7 +28,7 @@ class SharedPick:
 
     def __call__(self, x: Tensor, columns: Tensor, dtype: torch.dtype, *, unique: bool, learns: bool) -> Tensor:
         """`x[..., columns]` in `dtype`; differentiable where `learns`."""
-        kind = (_version(x), dtype, learns, torch.is_grad_enabled())
+        kind = (version_of(x), dtype, learns, torch.is_grad_enabled())
         picked = self._picked
         if picked is not None and self._source is x and self._kind == kind:
             self._left -= 1
@@ -155,7 +155,3 @@ def pick(x: Tensor, columns: Tensor, dtype: torch.dtype, *, unique: bool, learns
         return x.detach().index_select(-1, columns).to(dtype)
     picked: Tensor = Pick.apply(x, columns, unique)  # type: ignore[no-untyped-call]
     return picked.to(dtype)
-
-
-def _version(x: Tensor) -> int:
-    return -1 if x.is_inference() else x._version  # noqa: SLF001  inference tensors count no versions

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch._utils import _unflatten_dense_tensors
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from rsa_ops.tuners.rsa.blocks import KEPT_WIDE, read_entries, scaled_form, write_entries
+from rsa_ops.tuners.rsa.blocks import KEPT_WIDE, read_entries, scaled_form, version_of, write_entries
 from rsa_ops.tuners.rsa.delta import RsaDelta
 
 
@@ -85,8 +85,7 @@ class Stay:
 def versions(delta: RsaDelta) -> tuple[int, ...]:
     """Version counters of values, columns, rows and scales, with the identity of the parameter."""
     parts = delta.parts()
-    counts = [0 if t is None or t.is_inference() else t._version for t in parts]  # noqa: SLF001
-    return (*counts, id(parts[0]))
+    return (*map(version_of, parts), id(parts[0]))
 
 
 def matrix_of(base: nn.Module) -> Tensor:
@@ -163,7 +162,7 @@ LONGEST = 2**25
 
 
 def _alike(stays: Sequence[Stay]) -> Iterator[list[Stay]]:
-    """The stays by device, types, and whether they have scales, those of one layout beside each other."""
+    """The stays by device, types, and whether they have scales, those of one form beside each other."""
     groups: dict[tuple[object, ...], list[Stay]] = {}
     for stay in sorted(stays, key=_form):
         (weight, _, _, scale), kept = stay.delta.parts(), stay.originals
